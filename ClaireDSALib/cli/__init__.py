@@ -1,0 +1,1 @@
+"""The claire-dsa command line."""

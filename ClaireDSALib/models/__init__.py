@@ -1,0 +1,1 @@
+"""Bundles, their catalogue, networks, engines and class-activation maps."""

@@ -1,0 +1,1 @@
+"""From series to report: settings, analysis, suitability, provenance, worker."""

@@ -1,0 +1,323 @@
+"""The report: one versioned JSON per case, the same whoever asked for it.
+
+Arrays (projections, maps, class-activation maps, vessels) travel beside the report in
+``CaseResult.arrays``; the report names them. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+SCHEMA_VERSION = "1.0"
+
+Severity = Literal["exclude", "warn"]
+
+
+@dataclass(frozen=True)
+class LabelResult:
+    """Calibrated probabilities of one image property; they sum to one over ``classes``."""
+
+    name: str
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    predicted: str
+    cam_arrays: Mapping[str, str] = field(default_factory=dict)
+    """Class -> name of its raw class-activation map in the run's arrays."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One finding for or against a run, in plain words."""
+
+    label: str
+    severity: Severity
+    text: str
+    probability: float | None = None
+
+
+@dataclass(frozen=True)
+class Suitability:
+    """Verdict of a rule set over the labels."""
+
+    preset: str
+    suitable: bool
+    probability: float
+    """Probability that the verdict is right, from the calibrated label probabilities."""
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True)
+class OutOfDistribution:
+    """How far a picture lies from what the label bundle was trained on."""
+
+    score: float
+    threshold: float
+    is_outlier: bool
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Vessels:
+    """Vessel segmentation and its measurements; lengths in mm when spacing is known, else None."""
+
+    method: str
+    array: str
+    """Name of the (H, W) bool mask in the run's arrays; centre lines, artery and vein masks are named beside it."""
+    centerline_array: str = ""
+    artery_array: str = ""
+    vein_array: str = ""
+    threshold: float | None = None
+    fraction: float = 0.0
+    length_px: float = 0.0
+    mean_diameter_px: float = 0.0
+    length_mm: float | None = None
+    mean_diameter_mm: float | None = None
+    despite_unsuitable: bool = False
+
+
+@dataclass(frozen=True)
+class Thrombus:
+    """Thrombus yes/no from the whole sequence, of one view or of a pair."""
+
+    probability: float
+    threshold: float
+    present: bool
+    uncertainty: float | None = None
+    site_px: tuple[float, float] | None = None
+    """(row, column) of the hottest point, in pixels of the MinIP."""
+    heat_array: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Phases:
+    """Phase of every frame, monotone in time."""
+
+    names: tuple[str, ...]
+    """``non_contrast``, ``arterial``, ``parenchymal`` or ``venous``, one per frame."""
+    method: str
+    probabilities: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """What was acquired, from the header and the pixels."""
+
+    n_frames: int
+    rows: int
+    columns: int
+    times_s: tuple[float, ...]
+    times_source: str
+    view: str
+    primary_angle_deg: float | None
+    secondary_angle_deg: float | None
+    pixel_spacing_mm: tuple[float, float] | None
+    spacing_source: str
+    bits_stored: int
+    intensity_relation: str
+    polarity_source: str
+    inverted: bool
+    subtraction_state: str
+    subtraction_source: str
+    mask_frames: tuple[int, ...] = ()
+    """0-based frames used as mask for the subtraction shown."""
+    mask_source: str = ""
+    motion_correction: str = "none"
+
+
+@dataclass(frozen=True)
+class Override:
+    """A reviewer's verdict on one label; kept beside the model's output, never over it."""
+
+    label: str
+    verdict: Literal["accept", "correct", "unsure"]
+    value: str = ""
+    comment: str = ""
+    reviewer: str = ""
+    at: str = ""
+    """ISO 8601, UTC."""
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """Which bundle produced a step."""
+
+    name: str
+    version: str
+    sha256: str
+    task: str
+    engine: str
+    device: str
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Everything needed to repeat the run."""
+
+    software: str = "claire-dsa"
+    version: str = ""
+    packages: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    models: tuple[ModelRecord, ...] = ()
+    fallbacks: tuple[str, ...] = ()
+    """Sentences such as "CUDA ran out of memory; repeated on the CPU"."""
+    timings_s: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """All results of one run. A step that was not run is None and ``notes`` says why."""
+
+    run_id: str
+    identity: Mapping[str, Any]
+    acquisition: Acquisition
+    labels: tuple[LabelResult, ...] = ()
+    out_of_distribution: OutOfDistribution | None = None
+    suitability: Suitability | None = None
+    vessels: Vessels | None = None
+    thrombus: Thrombus | None = None
+    phases: Phases | None = None
+    arrays: Mapping[str, str] = field(default_factory=dict)
+    """Name -> one line saying shape, unit and meaning."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Name -> path relative to the report, once exported."""
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    overrides: tuple[Override, ...] = ()
+    timings_s: Mapping[str, float] = field(default_factory=dict)
+    error: str = ""
+    """Sentence when the run could not be analysed."""
+
+    def label(self, name: str) -> LabelResult:
+        """Return the result of one label.
+
+        Raises
+        ------
+        KeyError
+            When the report has no such label.
+        """
+        for result in self.labels:
+            if result.name == name:
+                return result
+        msg = f"report has no label {name!r}; it has {[r.name for r in self.labels]}"
+        raise KeyError(msg)
+
+
+@dataclass(frozen=True)
+class PairReport:
+    """Two views of one biplane run, judged together."""
+
+    run_ids: tuple[str, str]
+    reason: str
+    thrombus: Thrombus | None = None
+
+
+@dataclass(frozen=True)
+class SkippedRecord:
+    """A file that was not used and why."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class CaseReport:
+    """The report of one case."""
+
+    runs: tuple[RunReport, ...]
+    pairs: tuple[PairReport, ...] = ()
+    skipped: tuple[SkippedRecord, ...] = ()
+    provenance: Provenance = field(default_factory=Provenance)
+    schema_version: str = SCHEMA_VERSION
+    intended_use: str = "Research software, not a medical device."
+
+    def run(self, run_id: str) -> RunReport:
+        """Return the report of one run.
+
+        Raises
+        ------
+        KeyError
+            When the case has no such run.
+        """
+        for run in self.runs:
+            if run.run_id == run_id:
+                return run
+        msg = f"report has no run {run_id!r}; it has {[r.run_id for r in self.runs]}"
+        raise KeyError(msg)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionaries, lists, strings and finite numbers, ready for JSON."""
+        return _plain(self)
+
+    def to_json(self) -> str:
+        """Stable JSON: the same report gives the same bytes."""
+        return json.dumps(self.to_dict(), indent=1, sort_keys=False, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> CaseReport:
+        """Rebuild a report from :meth:`to_dict`.
+
+        Raises
+        ------
+        ValueError
+            When the schema version is not one this program reads.
+        """
+        version = str(data.get("schema_version"))
+        if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+            msg = f"report has schema version {version!r}; this program reads {SCHEMA_VERSION}"
+            raise ValueError(msg)
+        return _build(cls, data)
+
+    @classmethod
+    def from_json(cls, text: str) -> CaseReport:
+        return cls.from_dict(json.loads(text))
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """The report and the arrays it names: ``arrays[run_id][name]``."""
+
+    report: CaseReport
+    arrays: Mapping[str, Mapping[str, npt.NDArray[Any]]]
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        msg = f"a report holds finite numbers only; got {value}"
+        raise ValueError(msg)
+    return value
+
+
+def _build(kind: Any, value: Any) -> Any:
+    """Inverse of ``_plain`` for the annotated types used above."""
+    if value is None:
+        return None
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return kind(**{k: _build(hints[k], v) for k, v in value.items() if k in hints})
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return _build(next(a for a in args if a is not type(None)), value)
+    if origin is tuple:
+        inner = [args[0]] * len(value) if args[-1] is Ellipsis else args
+        return tuple(_build(k, v) for k, v in zip(inner, value, strict=True))
+    return value

@@ -1,0 +1,76 @@
+"""What a user may choose about an analysis; stored in every report."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+DEVICES = ("auto", "cpu", "cuda")
+CAM_METHODS = ("gradcam", "gradcam++")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Choices of one analysis.
+
+    Parameters
+    ----------
+    label_bundle, vessel_bundle, thrombus_bundle : str
+        Name in the catalogue, path of a bundle folder, ``auto`` (the shipped one when present) or ``none``.
+    suitability_preset : str
+        Name of a rule set, see :mod:`ClaireDSALib.pipeline.suitability`.
+    suitability_rules : tuple of dict
+        The user's own rules; they replace the preset's when not empty.
+    device : {"auto", "cpu", "cuda"}
+    cam_method : {"gradcam", "gradcam++"}
+    motion_correction : {"auto", "off", "translation", "rigid", "bspline"}
+        ``auto`` keeps the correction only where it measurably helps.
+    maps : bool
+        Compute the temporal maps (time to peak ...).
+    segment_unsuitable : bool
+        Segment vessels of unsuitable runs too; the report marks them.
+    """
+
+    label_bundle: str = "auto"
+    vessel_bundle: str = "auto"
+    thrombus_bundle: str = "auto"
+    suitability_preset: str = "vessel_segmentation"
+    suitability_rules: tuple[Mapping[str, Any], ...] = ()
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    cam_method: Literal["gradcam", "gradcam++"] = "gradcam"
+    motion_correction: Literal["auto", "off", "translation", "rigid", "bspline"] = "off"
+    maps: bool = True
+    segment_unsuitable: bool = False
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("device", DEVICES),
+            ("cam_method", CAM_METHODS),
+            ("motion_correction", ("auto", "off", "translation", "rigid", "bspline")),
+        ):
+            if getattr(self, name) not in allowed:
+                msg = f"{name} must be one of {allowed}; got {getattr(self, name)!r}"
+                raise ValueError(msg)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Settings:
+        """Build from JSON; an unknown key is an error that names the known ones.
+
+        Raises
+        ------
+        ValueError
+            For an unknown key or a value outside its range.
+        """
+        known = {f.name for f in dataclasses.fields(cls)}
+        if unknown := sorted(set(data) - known):
+            msg = f"unknown settings {unknown}; known are {sorted(known)}"
+            raise ValueError(msg)
+        values = dict(data)
+        if "suitability_rules" in values:
+            values["suitability_rules"] = tuple(values["suitability_rules"])
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)

@@ -1,0 +1,1 @@
+"""Simulated cerebral angiography with exact ground truth."""

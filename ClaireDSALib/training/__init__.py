@@ -1,0 +1,1 @@
+"""Data sets, fitting, calibration, metrics with confidence intervals."""
