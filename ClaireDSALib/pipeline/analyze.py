@@ -1,0 +1,148 @@
+"""One use case for every front end: series in, report out.
+
+Examples
+--------
+>>> import numpy as np
+>>> from ClaireDSALib.dsa.series import DsaSeries
+>>> from ClaireDSALib.pipeline.settings import Settings
+>>> run = DsaSeries.from_array(np.full((2, 32, 32), 900, np.uint16))
+>>> analyze([run], Settings(label_bundle="none")).report.runs[0].acquisition.n_frames
+2
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ClaireDSALib.dsa.series import DsaSeries, Pair, Skipped
+from ClaireDSALib.pipeline import provenance
+from ClaireDSALib.pipeline.model_set import ModelSet, is_out_of_memory
+from ClaireDSALib.pipeline.progress import (
+    CancelCheck,
+    Cancelled,
+    Progress,
+    ProgressCallback,
+    ignore_progress,
+    never_cancel,
+)
+from ClaireDSALib.pipeline.report import (
+    CaseReport,
+    CaseResult,
+    PairReport,
+    RunReport,
+    SkippedRecord,
+)
+from ClaireDSALib.pipeline.settings import Settings
+from ClaireDSALib.pipeline.steps import STEPS, RunState
+
+RunCallback = Callable[[RunReport, Mapping[str, np.ndarray]], None]
+
+_RUN_ERRORS = (ValueError, OSError, ArithmeticError, MemoryError, RuntimeError, IndexError, KeyError, TypeError)
+"""What pixel data and bundles can raise; such a run gets a sentence, the others go on."""
+
+
+def analyze(
+    series: Sequence[DsaSeries],
+    settings: Settings | None = None,
+    *,
+    pairs: Sequence[Pair] = (),
+    skipped: Sequence[Skipped] = (),
+    progress: ProgressCallback = ignore_progress,
+    cancel: CancelCheck = never_cancel,
+    on_run: RunCallback | None = None,
+    models: ModelSet | None = None,
+) -> CaseResult:
+    """Analyse the runs of one case.
+
+    Parameters
+    ----------
+    series : sequence of DsaSeries
+    settings : Settings, optional
+    pairs, skipped : what the reader found beside the runs; they go into the report.
+    progress : callable taking a Progress
+    cancel : callable; when it returns True the analysis raises Cancelled at the next step.
+    on_run : callable, optional
+        Called with the report and the arrays of each run as soon as it is finished.
+    models : ModelSet, optional
+        Warm models to reuse over several cases.
+
+    Returns
+    -------
+    CaseResult
+        A run that could not be analysed is in the report with its ``error``.
+
+    Raises
+    ------
+    Cancelled
+        When ``cancel`` returned True.
+    """
+    settings = settings or Settings()
+    models = models or ModelSet()
+    already = len(models.fallbacks)
+    start = time.perf_counter()
+    runs: list[RunReport] = []
+    arrays: dict[str, Mapping[str, np.ndarray]] = {}
+    for number, one in enumerate(series):
+        report, found = _analyze_run(one, settings, models, _part(progress, number, len(series), one.run_id), cancel)
+        runs.append(report)
+        arrays[one.run_id] = found
+        if on_run is not None:
+            on_run(report, found)
+    progress(Progress(1.0, "done"))
+    report_of_case = CaseReport(
+        runs=tuple(runs),
+        pairs=tuple(PairReport(run_ids=(p.ap.run_id, p.lateral.run_id), reason=p.reason) for p in pairs),
+        skipped=tuple(SkippedRecord(s.source, s.reason) for s in skipped),
+        provenance=provenance.collect(
+            settings,
+            device=_device(models),
+            models=models.records(),
+            fallbacks=models.fallbacks[already:],
+            timings_s={"analyze": round(time.perf_counter() - start, 4)},
+        ),
+    )
+    return CaseResult(report_of_case, arrays)
+
+
+def _analyze_run(
+    series: DsaSeries,
+    settings: Settings,
+    models: ModelSet,
+    progress: Callable[[float, str], None],
+    cancel: CancelCheck,
+) -> tuple[RunReport, dict[str, Any]]:
+    state = RunState(series, settings, models, cancel)
+    error = ""
+    for number, (name, step) in enumerate(STEPS):
+        progress(number / len(STEPS), name)
+        try:
+            step(state)
+        except Cancelled:
+            raise
+        except _RUN_ERRORS as problem:
+            if is_out_of_memory(problem):
+                raise
+            error = f"{name} failed: {problem or type(problem).__name__}"
+            break
+    report = state.report()
+    if error:
+        import dataclasses
+
+        report = dataclasses.replace(report, error=error)
+    return report, state.arrays
+
+
+def _part(progress: ProgressCallback, number: int, total: int, run_id: str) -> Callable[[float, str], None]:
+    def tell(fraction: float, step: str) -> None:
+        progress(Progress((number + fraction) / total, step, run_id))
+
+    return tell
+
+
+def _device(models: ModelSet) -> str:
+    devices = sorted({record.device for record in models.records()})
+    return ", ".join(devices) or "cpu"

@@ -1,0 +1,293 @@
+"""The steps of one run. Each takes what the previous ones found and adds to it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ClaireDSALib.dsa.series import DsaSeries
+from ClaireDSALib.pipeline.model_set import ModelSet
+from ClaireDSALib.pipeline.progress import CancelCheck, Cancelled
+from ClaireDSALib.pipeline.report import (
+    Acquisition,
+    LabelResult,
+    OutOfDistribution,
+    RunReport,
+    Suitability,
+    Vessels,
+)
+from ClaireDSALib.pipeline.settings import Settings
+
+
+@dataclass
+class RunState:
+    """One run while it is analysed; becomes a :class:`RunReport` at the end."""
+
+    series: DsaSeries
+    settings: Settings
+    models: ModelSet
+    cancel: CancelCheck
+    arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    descriptions: dict[str, str] = field(default_factory=dict)
+    mask: Any = None
+    """The mask choice of the subtraction, None when the run has no usable mask."""
+    opacity_frames: Any = None
+    """Opacity of every frame, decoded lazily; None when nothing can be subtracted."""
+    labels: tuple[LabelResult, ...] = ()
+    out_of_distribution: OutOfDistribution | None = None
+    suitability: Suitability | None = None
+    vessels: Vessels | None = None
+    motion: str = "none"
+    notes: list[str] = field(default_factory=list)
+    timings_s: dict[str, float] = field(default_factory=dict)
+
+    def add(self, name: str, array: npt.NDArray[Any], description: str) -> None:
+        """Keep an array under a name with one line that says what it is."""
+        self.arrays[name] = array
+        self.descriptions[name] = description
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time a step; stop here when the user cancelled."""
+        if self.cancel():
+            raise Cancelled
+        start = time.perf_counter()
+        yield
+        self.timings_s[name] = round(time.perf_counter() - start, 4)
+
+    def report(self) -> RunReport:
+        return RunReport(
+            run_id=self.series.run_id,
+            identity=dataclasses.asdict(self.series.identity),
+            acquisition=self._acquisition(),
+            labels=self.labels,
+            out_of_distribution=self.out_of_distribution,
+            suitability=self.suitability,
+            vessels=self.vessels,
+            arrays=dict(self.descriptions),
+            warnings=self.series.warnings,
+            notes=tuple(self.notes),
+            timings_s=dict(self.timings_s),
+        )
+
+    def _acquisition(self) -> Acquisition:
+        return describe_acquisition(self.series, mask=self.mask, motion=self.motion)
+
+
+def describe_acquisition(series: DsaSeries, *, mask: Any = None, motion: str = "none") -> Acquisition:
+    """What was acquired, from the series alone."""
+    geometry, intensity = series.geometry, series.intensity
+    return Acquisition(
+        n_frames=series.n_frames,
+        rows=series.shape[0],
+        columns=series.shape[1],
+        times_s=tuple(round(float(t), 6) for t in series.times_s),
+        times_source=series.times_source,
+        view=geometry.view,
+        primary_angle_deg=geometry.primary_angle_deg,
+        secondary_angle_deg=geometry.secondary_angle_deg,
+        pixel_spacing_mm=geometry.pixel_spacing_mm,
+        spacing_source=geometry.spacing_source,
+        bits_stored=intensity.bits_stored,
+        intensity_relation=intensity.relation,
+        polarity_source=intensity.polarity_source,
+        inverted=intensity.inverted,
+        subtraction_state=series.subtraction_state,
+        subtraction_source=series.subtraction_source,
+        mask_frames=tuple(mask.frames) if mask is not None else (),
+        mask_source=mask.source if mask is not None else "",
+        motion_correction=motion,
+    )
+
+
+def project(state: RunState) -> None:
+    """MinIP of the frames as stored."""
+    from ClaireDSALib.dsa.projection import minip
+
+    with state.step("project"):
+        state.add("minip", minip(state.series), "(H, W) minimum over time of the stored values, contrast dark")
+
+
+def subtract(state: RunState) -> None:
+    """Opacity: subtraction from the mask, or from the background of an already subtracted run."""
+    from ClaireDSALib.dsa import subtraction
+
+    with state.step("subtract"):
+        state.mask = subtraction.choose_mask(state.series)
+        if state.mask is None and state.series.subtraction_state != "subtracted":
+            state.notes.append("Not subtracted: no frame without contrast was found to serve as mask.")
+            return
+        state.opacity_frames = subtraction.subtract(state.series, mask=state.mask)
+        correct = state.settings.motion_correction != "off" and state.mask is not None
+        if correct and state.series.subtraction_state != "subtracted":
+            _correct_motion(state)
+        peak = (
+            _peak_opacity(state)
+            if state.motion != "none"
+            else subtraction.subtracted_minip(state.series, mask=state.mask)
+        )
+        state.add("opacity", peak, "(H, W) float32 peak opacity over time, log attenuation, contrast positive")
+        state.add(
+            "subtracted_minip",
+            subtraction.to_display(peak),
+            "(H, W) uint16 subtracted minimum intensity projection, contrast dark",
+        )
+
+
+def classify(state: RunState) -> None:
+    """Nine labels with calibrated probabilities, and their class-activation maps."""
+    with state.step("labels"):
+        bundle = state.models.label_bundle(state.settings)
+        if bundle is None:
+            state.notes.append("No labels: no label bundle is installed or chosen.")
+            return
+        result = state.models.classify(
+            state.arrays["minip"], bundle, state.settings, valid_region=state.series.valid_region
+        )
+        state.labels = tuple(_label_result(state, label, result.cams.get(label.name, {})) for label in result.labels)
+        ood = result.out_of_distribution
+        if ood is not None:
+            state.out_of_distribution = OutOfDistribution(
+                score=float(ood.score),
+                threshold=float(ood.threshold),
+                is_outlier=bool(ood.is_outlier),
+                text=ood.text,
+            )
+
+
+def judge(state: RunState) -> None:
+    """Suitability for the task the user chose, with reasons."""
+    if not state.labels:
+        return
+    from ClaireDSALib.pipeline import suitability
+
+    with state.step("suitability"):
+        rules = suitability.load_rules(state.settings.suitability_preset)
+        if state.settings.suitability_rules:
+            rules = suitability.rules_from_dicts(state.settings.suitability_preset, state.settings.suitability_rules)
+        state.suitability = suitability.judge(
+            state.labels, rules, maskable=state.mask is not None, out_of_distribution=state.out_of_distribution
+        )
+
+
+def segment(state: RunState) -> None:
+    """Vessels with the classical baseline, on the opacity where there is one."""
+    unsuitable = state.suitability is not None and not state.suitability.suitable
+    if unsuitable and not state.settings.segment_unsuitable:
+        state.notes.append("Vessels were not segmented because the run is unsuitable; ask for it to see them anyway.")
+        return
+    from ClaireDSALib.dsa import segmentation
+
+    with state.step("vessels"):
+        if "opacity" in state.arrays:
+            found = segmentation.segment_classical(opacity=state.arrays["opacity"], valid_region=_region(state))
+        else:
+            found = segmentation.segment_classical(minip=state.arrays["minip"], valid_region=_region(state))
+            state.notes.append("Vessels come from the unsubtracted MinIP, where bone can pass for vessel.")
+        state.add("vessels", found.mask, "(H, W) bool vessel mask")
+        state.add("centerline", found.centerline, "(H, W) bool centre lines of the vessel mask")
+        state.vessels = Vessels(
+            method="classical (Frangi and hysteresis)",
+            array="vessels",
+            centerline_array="centerline",
+            threshold=float(found.threshold),
+            despite_unsuitable=unsuitable,
+            **segmentation.measure(found.mask, state.series.geometry.pixel_spacing_mm),
+        )
+
+
+def map_times(state: RunState) -> None:
+    """Temporal maps and the colour summary, on true times."""
+    if not state.settings.maps:
+        return
+    if state.opacity_frames is None:
+        state.notes.append("No temporal maps: they need a subtracted run.")
+        return
+    if state.series.n_frames < 3:
+        state.notes.append(f"No temporal maps: {state.series.n_frames} frames are too few for a time course.")
+        return
+    from ClaireDSALib.dsa.color_summary import color_summary
+    from ClaireDSALib.dsa.maps import temporal_maps
+
+    with state.step("maps"):
+        maps = temporal_maps(state.series, state.opacity_frames)
+        for name, meaning in _MAPS.items():
+            state.add(
+                name,
+                getattr(maps, f"{name}_s", None) if f"{name}_s" in _fields(maps) else getattr(maps, name),
+                f"(H, W) float32 {meaning}; NaN where no contrast",
+            )
+        state.add("color_summary", color_summary(maps), "(H, W, 3) uint8 hue = time to peak, brightness = peak opacity")
+
+
+STEPS: tuple[tuple[str, Callable[[RunState], None]], ...] = (
+    ("project", project),
+    ("subtract", subtract),
+    ("labels", classify),
+    ("suitability", judge),
+    ("vessels", segment),
+    ("maps", map_times),
+)
+
+_MAPS = {
+    "time_to_peak": "time to peak, s",
+    "arrival_time": "bolus arrival time, s",
+    "peak_opacity": "peak opacity, log attenuation",
+    "area_under_curve": "area under the opacity curve, s",
+    "mean_transit_time": "mean transit time, s",
+}
+
+
+def _fields(maps: Any) -> set[str]:
+    return {f.name for f in dataclasses.fields(maps)}
+
+
+def _region(state: RunState) -> npt.NDArray[np.bool_] | None:
+    return state.series.valid_region
+
+
+def _label_result(state: RunState, label: Any, cams: dict[str, npt.NDArray[np.float32]]) -> LabelResult:
+    names = {}
+    for cls, cam in cams.items():
+        names[cls] = f"cam.{label.name}.{cls}"
+        state.add(names[cls], cam, "(h, w) float32 class-activation map, logit units, spans the whole image")
+    probabilities = tuple(float(p) for p in label.probabilities)
+    return LabelResult(
+        name=label.name,
+        classes=tuple(label.classes),
+        probabilities=probabilities,
+        predicted=label.classes[int(np.argmax(probabilities))],
+        cam_arrays=names,
+    )
+
+
+def _correct_motion(state: RunState) -> None:
+    from ClaireDSALib.dsa.motion import correct_motion
+
+    result = correct_motion(state.series, state.mask, method=state.settings.motion_correction)
+    if not result.applied:
+        state.notes.append("Motion correction was tried and left out: it did not reduce the residual.")
+        return
+    state.opacity_frames = result.frames
+    state.motion = result.method
+    state.add("motion_shifts", np.asarray(result.shifts, np.float32), "(T, 2) float32 (row, column) shift, px")
+
+
+def _peak_opacity(state: RunState) -> npt.NDArray[np.float32]:
+    peak: npt.NDArray[np.float32] | None = None
+    for index in range(state.series.n_frames):
+        if state.cancel():
+            raise Cancelled
+        frame = state.opacity_frames.read(index)
+        peak = frame.copy() if peak is None else np.maximum(peak, frame, out=peak)
+    if peak is None:
+        msg = "a run without frames has no opacity"
+        raise ValueError(msg)
+    return peak
