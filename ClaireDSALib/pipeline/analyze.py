@@ -12,6 +12,7 @@ Examples
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -82,7 +83,6 @@ def analyze(
     """
     settings = settings or Settings()
     models = models or ModelSet()
-    already = len(models.fallbacks)
     start = time.perf_counter()
     runs: list[RunReport] = []
     arrays: dict[str, Mapping[str, np.ndarray]] = {}
@@ -101,7 +101,7 @@ def analyze(
             settings,
             device=_device(models),
             models=models.records(),
-            fallbacks=models.fallbacks[already:],
+            fallbacks=models.take_fallbacks(),
             timings_s={"analyze": round(time.perf_counter() - start, 4)},
         ),
     )
@@ -130,8 +130,6 @@ def _analyze_run(
             break
     report = state.report()
     if error:
-        import dataclasses
-
         report = dataclasses.replace(report, error=error)
     return report, state.arrays
 

@@ -57,6 +57,12 @@ class ModelSet:
 
         return self._with_fallback(run, settings.device, f"labels ({bundle})")
 
+    def take_fallbacks(self) -> tuple[str, ...]:
+        """Hand over the sentences gathered since the last call."""
+        taken = tuple(self.fallbacks)
+        self.fallbacks.clear()
+        return taken
+
     def records(self) -> tuple[ModelRecord, ...]:
         """Bundles loaded so far."""
         return tuple(

@@ -292,6 +292,16 @@ class CaseResult:
     arrays: Mapping[str, Mapping[str, npt.NDArray[Any]]]
 
 
+def run_to_dict(report: RunReport) -> dict[str, Any]:
+    """One run as plain values, ready for JSON."""
+    return _plain(report)
+
+
+def run_from_dict(data: Mapping[str, Any]) -> RunReport:
+    """Rebuild one run from :func:`run_to_dict`."""
+    return _build(RunReport, data)
+
+
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
