@@ -1,0 +1,1 @@
+"""Anatomy made from rules: arteries, veins, neck, arch and groin."""

@@ -1,0 +1,140 @@
+"""A tree of vessels: positions, radii, who feeds whom, and which named segment each node belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Kind = Literal["artery", "vein"]
+
+LEFT, MIDLINE, RIGHT = 1, 0, -1
+"""Signs of ``VesselTree.side``: the sign of x in the head frame."""
+
+ARTERY_SEGMENTS = (
+    "AO", "BCT", "SCA_SUB", "CCA", "ICA_C1", "ICA", "OPHTHALMIC", "PCOM", "ACHA",
+    "A1", "ACOM", "A2", "A3", "M1", "M2S", "M2I", "M2T", "M3", "M4", "LSA",
+    "VA", "BA", "P1", "P2", "P3", "SCA", "AICA", "PICA", "PONTINE", "SPINAL",
+    "ECA", "THYROID", "LINGUAL", "FACIAL", "OCCIPITAL", "ASCENDING", "MAXILLARY", "MMA", "STA",
+    "ILIAC", "FEMORAL", "PROFUNDA",
+)  # fmt: skip
+"""Names of arterial segments; ``VesselTree.segment`` holds indices into this tuple."""
+
+VEIN_SEGMENTS = (
+    "SSS", "TS", "SIGMOID", "JUGULAR", "STRAIGHT", "GALEN", "ICV", "THALAMOSTRIATE", "BVR",
+    "CORTICAL", "TROLARD", "LABBE", "SMCV", "CAVERNOUS", "IPS", "PTERYGOID", "FACIAL_V", "FEMORAL_V",
+)  # fmt: skip
+"""Names of venous segments."""
+
+TERRITORY = {
+    "A1": "ACA", "A2": "ACA", "A3": "ACA", "ACOM": "ACA",
+    "M1": "MCA", "M2S": "MCA", "M2I": "MCA", "M2T": "MCA", "M3": "MCA", "M4": "MCA", "LSA": "MCA",
+    "P1": "PCA", "P2": "PCA", "P3": "PCA",
+    "SCA": "CEREBELLUM", "AICA": "CEREBELLUM", "PICA": "CEREBELLUM", "PONTINE": "BRAINSTEM", "BA": "BRAINSTEM",
+}  # fmt: skip
+"""Cerebral territory fed by a segment; segments not named here feed none."""
+
+
+@dataclass(frozen=True)
+class VesselTree:
+    """Vessels as a forest, parents before children.
+
+    Parameters
+    ----------
+    position_mm : (N, 3) ndarray of float
+        Head frame (LPS).
+    radius_mm : (N,) ndarray of float
+        Inner radius, positive.
+    parent : (N,) ndarray of int
+        Index of the neighbour nearer the root, -1 for a root; always smaller than the own index. Blood flows from
+        parent to child in arteries and from child to parent in veins.
+    segment : (N,) ndarray of int
+        Index into ``ARTERY_SEGMENTS`` or ``VEIN_SEGMENTS``: the edge from the parent to the node.
+    side : (N,) ndarray of int
+        1 left, -1 right, 0 midline.
+    kind : "artery" or "vein"
+
+    Raises
+    ------
+    ValueError
+        When lengths differ, a radius is not positive or a parent does not come before its child.
+    """
+
+    position_mm: npt.NDArray[np.floating]
+    radius_mm: npt.NDArray[np.floating]
+    parent: npt.NDArray[np.integer]
+    segment: npt.NDArray[np.integer]
+    side: npt.NDArray[np.integer]
+    kind: Kind = "artery"
+
+    def __post_init__(self) -> None:
+        n = len(self.parent)
+        if self.position_mm.shape != (n, 3) or {len(self.radius_mm), len(self.segment), len(self.side)} != {n}:
+            msg = f"every array needs one entry per node ({n}); got positions {self.position_mm.shape}"
+            raise ValueError(msg)
+        if not np.all(np.isfinite(self.position_mm)) or not np.all(self.radius_mm > 0):
+            msg = f"positions must be finite and radii positive; smallest radius {np.min(self.radius_mm)} mm"
+            raise ValueError(msg)
+        if np.any(self.parent >= np.arange(n)) or np.any(self.parent < -1):
+            msg = "every parent must come before its child; sort the nodes from the root outwards"
+            raise ValueError(msg)
+
+    def __len__(self) -> int:
+        return len(self.parent)
+
+    @property
+    def segment_names(self) -> tuple[str, ...]:
+        """Names that ``segment`` indexes."""
+        return ARTERY_SEGMENTS if self.kind == "artery" else VEIN_SEGMENTS
+
+    @cached_property
+    def edge_length_mm(self) -> npt.NDArray[np.float64]:
+        """(N,) distance to the parent; 0 for roots."""
+        length = np.zeros(len(self))
+        child = self.parent >= 0
+        length[child] = np.linalg.norm(self.position_mm[child] - self.position_mm[self.parent[child]], axis=1)
+        return length
+
+    @cached_property
+    def child_count(self) -> npt.NDArray[np.intp]:
+        """(N,) number of children."""
+        return np.bincount(self.parent[self.parent >= 0], minlength=len(self))
+
+    @cached_property
+    def is_terminal(self) -> npt.NDArray[np.bool_]:
+        """(N,) nodes without children."""
+        return self.child_count == 0
+
+    @cached_property
+    def levels(self) -> tuple[npt.NDArray[np.intp], ...]:
+        """Node indices grouped by distance from their root in edges: children always stand in a later group."""
+        depth = np.zeros(len(self), np.intp)
+        for node, parent in enumerate(self.parent):
+            if parent >= 0:
+                depth[node] = depth[parent] + 1
+        order = np.argsort(depth, kind="stable")
+        return tuple(np.split(order, np.flatnonzero(np.diff(depth[order])) + 1))
+
+    def select(self, *names: str, side: int | None = None) -> npt.NDArray[np.bool_]:
+        """(N,) nodes of the named segments, of one side when asked."""
+        codes = [self.segment_names.index(name) for name in names]
+        chosen = np.isin(self.segment, codes)
+        return chosen if side is None else chosen & (self.side == side)
+
+    def downstream(self, node: int) -> npt.NDArray[np.bool_]:
+        """(N,) ``node`` and everything further from the root."""
+        reached = np.zeros(len(self), bool)
+        reached[node] = True
+        for group in self.levels[1:]:
+            reached[group] |= reached[self.parent[group]]
+        return reached
+
+    def path_to_root(self, node: int) -> npt.NDArray[np.intp]:
+        """(K,) nodes from the root to ``node``."""
+        path = [node]
+        while self.parent[path[-1]] >= 0:
+            path.append(int(self.parent[path[-1]]))
+        return np.array(path[::-1], np.intp)
