@@ -289,7 +289,7 @@ class Worker:
         if process is None or process.stdin is None:
             return
         # A process that just died cannot be told; its reader thread notices and deals with the job.
-        with contextlib.suppress(BrokenPipeError, OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
             process.stdin.write(protocol.encode(kind, **values))
             process.stdin.flush()
 
@@ -307,6 +307,7 @@ class Worker:
                     self._take(message)
         process.wait()
         process.stdout.close()
+        _close_input(process)
         with self._lock:
             if self._process is process:
                 self._process = None
@@ -422,15 +423,19 @@ class Worker:
 
 def _end(process: subprocess.Popen[str], *, grace_s: float = _QUIT_GRACE_S) -> None:
     """Ask a process to quit, then make it."""
-    with contextlib.suppress(BrokenPipeError, OSError, ValueError):
-        if process.stdin is not None:
-            process.stdin.close()
+    _close_input(process)
     deadline = time.monotonic() + grace_s
     while process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     if process.poll() is None:
         process.kill()
     process.wait()
+
+
+def _close_input(process: subprocess.Popen[str]) -> None:
+    if process.stdin is not None:
+        with contextlib.suppress(OSError, ValueError):  # a dead process leaves a broken pipe
+            process.stdin.close()
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:

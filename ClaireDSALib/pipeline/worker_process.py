@@ -129,7 +129,6 @@ def _claim_stdout() -> TextIO:
 
 
 def _inputs(job: dict[str, Any], cancelled: Any) -> tuple[list[Any], list[Any], list[Any]]:
-    from ClaireDSALib.dsa import read
     from ClaireDSALib.pipeline.series_store import load_series
 
     wanted = set(job.get("run_ids") or ())
@@ -139,6 +138,8 @@ def _inputs(job: dict[str, Any], cancelled: Any) -> tuple[list[Any], list[Any], 
     for path in job.get("paths", ()):
         if cancelled():
             raise Cancelled
+        from ClaireDSALib.dsa.read import read
+
         found = read(path)
         series += found.series
         pairs += found.pairs
