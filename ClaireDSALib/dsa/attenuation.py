@@ -1,0 +1,55 @@
+"""From stored values to attenuation: the one monotone curve behind every subtraction."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ClaireDSALib.dsa.series import DsaSeries
+
+DISPLAY_SPAN = 2.5
+"""Log attenuation that the full display range stands for; see :func:`ClaireDSALib.dsa.subtraction.to_display`."""
+
+_SMALLEST_SIGNAL = 1.0
+"""Stored values below one count are taken as one: the logarithm of nothing has no meaning."""
+
+
+@dataclass(frozen=True)
+class AttenuationCurve:
+    """Attenuation ``a(v)`` of a stored value ``v``: strictly falling, so that dark means much.
+
+    ``logarithmic``: the stored value is proportional to X-ray intensity and ``a = -ln(max(v, 1))``
+    (Beer-Lambert; PS3.3 C.8.7.1.1.2 asks for a logarithm before subtraction of LIN pixels).
+    Otherwise the stored value is already linear in attenuation and ``a = -slope * v``.
+    """
+
+    logarithmic: bool
+    slope: float = 1.0
+
+    def __call__(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        """Attenuation of real stored values, any shape; float32."""
+        if self.logarithmic:
+            return (-np.log(np.maximum(values, _SMALLEST_SIGNAL))).astype(np.float32)
+        return (np.asarray(values, np.float64) * -self.slope).astype(np.float32)
+
+    def table(self, dtype: np.dtype) -> npt.NDArray[np.float32]:
+        """Attenuation of every value of an unsigned integer type: (256,) or (65536,) float32."""
+        return self(np.arange(np.iinfo(dtype).max + 1, dtype=np.float64))
+
+
+def attenuation_curve(series: DsaSeries) -> AttenuationCurve:
+    """Choose the curve from the Pixel Intensity Relationship of the run.
+
+    LIN, and unknown on an unsubtracted run: logarithm. LOG and DISP: linear in attenuation, the full stored
+    range spanning ``ln(max + 1)`` as it does when a console stores a scaled logarithm. Already subtracted:
+    linear, the full stored range spanning :data:`DISPLAY_SPAN`, because the gain a console applied is not
+    recorded; such opacities are comparable within a run, not between runs of different gain.
+    """
+    if series.subtraction_state == "subtracted":
+        return AttenuationCurve(False, DISPLAY_SPAN / series.max_value)
+    if series.intensity.relation in ("LOG", "DISP"):
+        return AttenuationCurve(False, math.log(series.max_value + 1) / series.max_value)
+    return AttenuationCurve(True)
