@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from ClaireDSALib.dsa.attenuation import attenuation_curve
 from ClaireDSALib.dsa.projection import worker_count
@@ -15,17 +16,26 @@ from ClaireDSALib.dsa.series import DsaSeries
 THUMBNAIL_PX = 128
 """Longer side of the area-averaged frames; averaging also takes out most of the quantum noise."""
 
-ONSET_FRACTION = 0.15
-"""Contrast has arrived when the darkest part of a frame has gone this far from its least to its most."""
+ARRIVED_FRACTION = 0.15
+"""Contrast has arrived for certain when the onset signal has gone this far from its least to its most."""
 
-SMALLEST_RISE = 0.04
-"""Log attenuation (4 %); a run whose darkest part changes less shows no arrival of contrast."""
+TRACE_FRACTION = 0.05
+"""Frames just before the arrival that have gone this far may hold a trace of contrast and are not contrast-free."""
 
-_DARKEST_FRACTION = 0.01
-"""Share of the picture taken as "its darkest part": about what one opacified carotid siphon covers."""
+SMALLEST_RISE = 0.03
+"""Log attenuation (3 %); a run whose onset signal changes less shows no arrival of contrast."""
+
+_VESSEL_WIDTH_PX = 11
+"""Thumbnail pixels; dark structures narrower than this can be vessels, wider ones are exposure, lung or bone."""
+
+_DARKEST_FRACTION = 0.02
+"""Share of the picture whose darkening makes the onset signal: about what one filled carotid artery covers."""
 
 _VESSEL_FRACTION = 0.05
 """Share of the picture, by peak opacity, over which the curve is averaged."""
+
+_SHUTTER_FRACTION = 0.03
+"""Where the mean signal stays below this share of the brightest there is no beam, whatever the header says."""
 
 _FEWEST_PIXELS = 8
 _UNSTEADY_FRAMES = 2
@@ -42,7 +52,8 @@ class ContrastCurve:
     opacity : (T,) float32 ndarray
         Mean opacity (log attenuation) over the vessels, above the contrast-free level.
     onset : (T,) float32 ndarray
-        Opacity of the darkest hundredth of each frame; rises as soon as the first vessel fills.
+        How much thin dark structure a frame has more than the least of the run (log attenuation, mean over the
+        fiftieth of the picture where it is most); rises as soon as the first vessel fills.
     contrast_free : tuple of int
         0-based frames before contrast arrives; empty when there are none.
     reason : str
@@ -64,8 +75,11 @@ class ContrastCurve:
 def contrast_curve(series: DsaSeries, *, workers: int | None = None) -> ContrastCurve:
     """Measure the contrast in every frame and find the frames before it arrives.
 
-    Works on area-averaged frames, each freed of its own median attenuation so that a change of exposure is
-    not taken for contrast. The reference of a pixel is its least attenuation over the run.
+    Contrast first shows as thin dark structure that was not there before. So each area-averaged frame goes
+    through a white top-hat of its attenuation (what an opening with a square of 11 thumbnail pixels removes),
+    which exposure control, breathing and lung do not change much; each pixel's least value over the run takes
+    out bones, catheters and wires that stay. On a beating heart this signal is flat to 3 % of its rise until the
+    first vessel fills, where plain darkening is not.
 
     Parameters
     ----------
@@ -82,15 +96,17 @@ def contrast_curve(series: DsaSeries, *, workers: int | None = None) -> Contrast
     Arteries that stay filled from the first frame to the last cannot be seen in a time course; such a run
     looks contrast-free until the next vessel fills.
     """
-    attenuation = _thumbnails(series, workers)
-    inside = attenuation[:, _thumbnail_region(series)]
-    inside = inside - np.median(inside, axis=1, keepdims=True)
-    opacity = inside - inside.min(axis=0)
-    onset = _mean_of_largest(opacity, _DARKEST_FRACTION)
+    thumbnails = _thumbnails(series, workers)
+    region = _thumbnail_region(series, thumbnails)
+    attenuation = attenuation_curve(series)(thumbnails)
+    thin = np.stack([ndimage.white_tophat(frame, size=_VESSEL_WIDTH_PX)[region] for frame in attenuation])
+    onset = _mean_of_largest(thin - thin.min(axis=0), _DARKEST_FRACTION)
     free, reason = _contrast_free(onset)
-    if free:
-        opacity = inside - inside[list(free)].mean(axis=0)
+    opacity = thin - (thin[list(free)].mean(axis=0) if free else thin.min(axis=0))
     vessels = _largest(opacity.max(axis=0), _VESSEL_FRACTION)
+    inside = attenuation[:, region]
+    inside = inside - np.median(inside, axis=1, keepdims=True)
+    opacity = inside - (inside[list(free)].mean(axis=0) if free else inside.min(axis=0))
     curve = opacity[:, vessels].mean(axis=1).astype(np.float32)
     return ContrastCurve(series.times_s, curve, onset.astype(np.float32), free, reason)
 
@@ -101,8 +117,8 @@ def _contrast_free(onset: npt.NDArray[np.floating]) -> tuple[tuple[int, ...], st
         return (), f"a run of {n} frame has no frame to spare as mask"
     rise = float(onset.max() - onset.min())
     if rise < SMALLEST_RISE:
-        return (), f"no arrival of contrast is seen: the darkest part changes by {rise:.3f} in log attenuation"
-    arrived = (onset - onset.min()) / rise > ONSET_FRACTION
+        return (), f"no arrival of contrast is seen: thin dark structure changes by {rise:.3f} in log attenuation"
+    arrived = (onset - onset.min()) / rise > ARRIVED_FRACTION
     start = 0
     while arrived[start] and start < min(_UNSTEADY_FRAMES, n // 4):
         start += 1
@@ -111,6 +127,9 @@ def _contrast_free(onset: npt.NDArray[np.floating]) -> tuple[tuple[int, ...], st
     arrival = _first_lasting(arrived, start)
     if arrival is None:
         return (), "no lasting arrival of contrast is seen"
+    level = float(np.median(onset[start:arrival])) + TRACE_FRACTION * rise
+    while arrival > start + 1 and onset[arrival - 1] > level:
+        arrival -= 1
     return tuple(range(start, arrival)), ""
 
 
@@ -122,26 +141,21 @@ def _first_lasting(arrived: npt.NDArray[np.bool_], start: int) -> int | None:
     return None
 
 
-def _thumbnails(series: DsaSeries, workers: int | None) -> npt.NDArray[np.float32]:
-    """Attenuation of the area-averaged frames: (T, h, w) float32."""
-    curve = attenuation_curve(series)
+def _thumbnails(series: DsaSeries, workers: int | None) -> npt.NDArray[np.float64]:
+    """Area-averaged stored values: (T, h, w)."""
     factor = _factor(series.shape)
-
-    def thumbnail(index: int) -> npt.NDArray[np.float32]:
-        return curve(_area_mean(series.frame(index), factor))
-
     with ThreadPoolExecutor(worker_count(series.n_frames, workers)) as pool:
-        return np.stack(list(pool.map(thumbnail, range(series.n_frames))))
+        return np.stack(list(pool.map(lambda i: _area_mean(series.frame(i), factor), range(series.n_frames))))
 
 
-def _thumbnail_region(series: DsaSeries) -> npt.NDArray[np.bool_]:
-    """(h, w) bool: thumbnail pixels that lie wholly inside the picture; everything when that leaves nothing."""
-    factor = _factor(series.shape)
-    shape = tuple(max(1, size // factor) for size in series.shape)
-    if series.valid_region is None:
-        return np.ones(shape, bool)
-    inside = _area_mean(series.valid_region.astype(np.uint8), factor) >= 1.0
-    return inside if inside.any() else np.ones(shape, bool)
+def _thumbnail_region(series: DsaSeries, thumbnails: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """(h, w) bool: pixels of the picture, away from shutters; everything when that leaves nothing."""
+    mean = thumbnails.mean(axis=0)
+    inside = mean > _SHUTTER_FRACTION * np.percentile(mean, 99)
+    if series.valid_region is not None:
+        inside &= _area_mean(series.valid_region.astype(np.uint8), _factor(series.shape)) >= 1.0
+    inside = ndimage.binary_erosion(inside, iterations=_VESSEL_WIDTH_PX // 2, border_value=True)
+    return inside if inside.any() else np.ones(mean.shape, bool)
 
 
 def _factor(shape: tuple[int, int]) -> int:
