@@ -16,7 +16,7 @@ from ClaireDSALib.dsa.series import DsaSeries
 THUMBNAIL_PX = 128
 """Longer side of the area-averaged frames; averaging also takes out most of the quantum noise."""
 
-ARRIVED_FRACTION = 0.15
+ARRIVED_FRACTION = 0.2
 """Contrast has arrived for certain when the onset signal has gone this far from its least to its most."""
 
 TRACE_FRACTION = 0.05
@@ -28,8 +28,11 @@ SMALLEST_RISE = 0.03
 _VESSEL_WIDTH_PX = 11
 """Thumbnail pixels; dark structures narrower than this can be vessels, wider ones are exposure, lung or bone."""
 
-_DARKEST_FRACTION = 0.02
-"""Share of the picture whose darkening makes the onset signal: about what one filled carotid artery covers."""
+_MOTION_PX = 5
+"""Thumbnail pixels (odd); static structure may wander within a square this wide without passing for contrast."""
+
+_DARKEST_FRACTION = 0.005
+"""Share of the picture whose darkening makes the onset signal: less than one filled carotid artery covers."""
 
 _VESSEL_FRACTION = 0.05
 """Share of the picture, by peak opacity, over which the curve is averaged."""
@@ -53,7 +56,7 @@ class ContrastCurve:
         Mean opacity (log attenuation) over the vessels, above the contrast-free level.
     onset : (T,) float32 ndarray
         How much thin dark structure a frame has more than the least of the run (log attenuation, mean over the
-        fiftieth of the picture where it is most); rises as soon as the first vessel fills.
+        part of the picture where it is most); rises as soon as the first vessel fills.
     contrast_free : tuple of int
         0-based frames before contrast arrives; empty when there are none.
     reason : str
@@ -77,9 +80,10 @@ def contrast_curve(series: DsaSeries, *, workers: int | None = None) -> Contrast
 
     Contrast first shows as thin dark structure that was not there before. So each area-averaged frame goes
     through a white top-hat of its attenuation (what an opening with a square of 11 thumbnail pixels removes),
-    which exposure control, breathing and lung do not change much; each pixel's least value over the run takes
-    out bones, catheters and wires that stay. On a beating heart this signal is flat to 3 % of its rise until the
-    first vessel fills, where plain darkening is not.
+    which exposure control, breathing and lung do not change much. Bones, catheters and wires are thin too, but
+    they stay: what counts is the excess over the least value that a pixel's neighbourhood (5 x 5, so that they
+    may move a little) has over the run. On a beating heart this signal stays within a tenth of its rise until
+    the first vessel fills, where plain darkening does not.
 
     Parameters
     ----------
@@ -99,16 +103,22 @@ def contrast_curve(series: DsaSeries, *, workers: int | None = None) -> Contrast
     thumbnails = _thumbnails(series, workers)
     region = _thumbnail_region(series, thumbnails)
     attenuation = attenuation_curve(series)(thumbnails)
-    thin = np.stack([ndimage.white_tophat(frame, size=_VESSEL_WIDTH_PX)[region] for frame in attenuation])
-    onset = _mean_of_largest(thin - thin.min(axis=0), _DARKEST_FRACTION)
+    excess = _excess_of_thin_structure(attenuation)[:, region]
+    onset = _mean_of_largest(excess, _DARKEST_FRACTION)
     free, reason = _contrast_free(onset)
-    opacity = thin - (thin[list(free)].mean(axis=0) if free else thin.min(axis=0))
-    vessels = _largest(opacity.max(axis=0), _VESSEL_FRACTION)
+    vessels = _largest(excess.max(axis=0), _VESSEL_FRACTION)
     inside = attenuation[:, region]
     inside = inside - np.median(inside, axis=1, keepdims=True)
     opacity = inside - (inside[list(free)].mean(axis=0) if free else inside.min(axis=0))
     curve = opacity[:, vessels].mean(axis=1).astype(np.float32)
     return ContrastCurve(series.times_s, curve, onset.astype(np.float32), free, reason)
+
+
+def _excess_of_thin_structure(attenuation: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """(T, h, w) thin dark structure beyond the least that stands nearby at some time of the run; 0 or more."""
+    thin = np.stack([ndimage.white_tophat(frame, size=_VESSEL_WIDTH_PX) for frame in attenuation])
+    least = np.min([ndimage.grey_dilation(frame, size=_MOTION_PX) for frame in thin], axis=0)
+    return np.maximum(thin - least, 0.0)
 
 
 def _contrast_free(onset: npt.NDArray[np.floating]) -> tuple[tuple[int, ...], str]:
