@@ -85,6 +85,11 @@ class SubtractedFrames:
         np.subtract(attenuation, reference, out=attenuation)
         return self.inside(attenuation)
 
+    def attenuation(self, index: int) -> npt.NDArray[np.float32]:
+        """Attenuation of frame ``index`` before the mask is taken off."""
+        averaging = self._operation(max(self.covering[index], 0)).contrast_frame_averaging
+        return _attenuation(self.series, self.curve, index, averaging)
+
     def inside(self, opacity: Opacity) -> Opacity:
         """Set everything outside the valid region to zero, in place."""
         if self.series.valid_region is not None:

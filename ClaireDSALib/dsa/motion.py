@@ -1,0 +1,340 @@
+"""Motion between mask and frames, corrected where that measurably helps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from ClaireDSALib.dsa.displacement import Displacement, Rigid, resample
+from ClaireDSALib.dsa.phase_correlation import Aligner, align_to
+from ClaireDSALib.dsa.series import DsaSeries
+from ClaireDSALib.dsa.subtraction import MaskChoice, Opacity, SubtractedFrames, subtract
+
+Method = Literal["auto", "translation", "rigid", "bspline"]
+
+METHODS: tuple[Method, ...] = ("auto", "translation", "rigid", "bspline")
+
+WORK_PX = 512
+"""Motion is estimated on frames averaged down to this size; a hundredth of a pixel is left of precision."""
+
+LARGEST_SHIFT_FRACTION = 0.06
+"""Of the longer side; a patient who moved more has left the mask behind for good."""
+
+SMALLEST_GAIN = 0.05
+"""A frame is corrected when that takes away at least this share of its motion residual."""
+
+SMALLEST_SHIFT_PX = 0.05
+"""Work pixels; less is noise of the estimate."""
+
+_RIGID_ADVANTAGE = 0.03
+"""Rotation is taken along only when it gains this much more than translation alone."""
+
+_BLOCKS = 4
+"""Blocks per side from whose shifts a rotation is fitted."""
+
+_NOISE_BLUR_PX = 1.5
+"""Blur before the residual is measured, so that the smoothing of an interpolation is not taken for success."""
+
+_BACKGROUND_BLUR_PX = 10.0
+"""What is wider than this is blush, exposure and scatter, not a displaced edge."""
+
+
+@dataclass(frozen=True)
+class CorrectedFrames:
+    """Opacity of every frame after motion correction, computed when asked for."""
+
+    subtracted: SubtractedFrames
+    displacements: tuple[Displacement | None, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(T, H, W)``."""
+        return self.subtracted.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.float32)
+
+    @property
+    def n_frames(self) -> int:
+        return self.shape[0]
+
+    def read(self, index: int) -> Opacity:
+        """Opacity of frame ``index`` (0-based), moved back onto the mask."""
+        displacement = self.displacements[index]
+        if displacement is None or self.subtracted.covering[index] < 0:
+            return self.subtracted.read(index)
+        reference = _reference(self.subtracted)
+        frame = _without_shutters(self.subtracted, self.subtracted.attenuation(index), reference)
+        return self.subtracted.inside(resample(frame, displacement) - reference)
+
+    def __iter__(self) -> Iterator[Opacity]:
+        return (self.read(index) for index in range(self.n_frames))
+
+    def __len__(self) -> int:
+        return self.n_frames
+
+    def to_array(self) -> npt.NDArray[np.float32]:
+        """Every frame: ``(T, H, W)`` float32. Costs the memory of the whole run; prefer iterating."""
+        return np.stack(list(self))
+
+
+@dataclass(frozen=True)
+class MotionCorrection:
+    """Outcome of a motion correction.
+
+    Parameters
+    ----------
+    frames : SubtractedFrames or CorrectedFrames
+        Opacity, corrected where ``applied``.
+    shifts : (T, 2) float32 ndarray
+        (row, column) displacement of each frame's content against the mask, in pixels; zero where left alone.
+        Of a rotation or deformation: the displacement of the centre, or the mean.
+    angles_deg : (T,) float32 ndarray
+        Rotation of each frame, positive from the row axis towards the column axis.
+    gain : (T,) float32 ndarray
+        Share of the motion residual that the correction takes away, 0 where the frame was left alone.
+    applied : bool
+        False when no frame gained enough; the frames are then the uncorrected ones.
+    method : str
+        ``translation``, ``rigid``, ``bspline``, or ``none`` when not applied.
+    reason : str
+        Why it was not applied, in words.
+    """
+
+    frames: SubtractedFrames | CorrectedFrames
+    shifts: npt.NDArray[np.float32]
+    gain: npt.NDArray[np.float32]
+    applied: bool
+    method: str
+    angles_deg: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    reason: str = ""
+
+
+def correct_motion(
+    series: DsaSeries | SubtractedFrames, mask: MaskChoice | None = None, *, method: Method = "auto"
+) -> MotionCorrection:
+    """Move every frame back onto the mask, where that helps.
+
+    Parameters
+    ----------
+    series : DsaSeries, or what :func:`~ClaireDSALib.dsa.subtraction.subtract` made of it
+    mask : MaskChoice, optional
+        As in :func:`~ClaireDSALib.dsa.subtraction.subtract`.
+    method : {"auto", "translation", "rigid", "bspline"}
+        ``auto``: translation, and rotation where it gains more. ``bspline``: a smooth deformation on top of the
+        rigid motion (SimpleITK), about a second per frame.
+
+    Returns
+    -------
+    MotionCorrection
+
+    Raises
+    ------
+    ValueError
+        For an unknown method, or when the run cannot be subtracted.
+
+    Notes
+    -----
+    Shifts come from phase correlation with the mask. The criterion is the motion residual: the root mean
+    square of the negative part of the blurred, background-free difference. Contrast only darkens, so it hardly
+    enters; a displaced edge leaves a bright and a dark line, and the bright one counts.
+    """
+    if method not in METHODS:
+        msg = f"method must be one of {METHODS}; got {method!r}"
+        raise ValueError(msg)
+    subtracted = series if isinstance(series, SubtractedFrames) else subtract(series, mask)
+    if subtracted.series.subtraction_state == "subtracted":
+        return _left_out(subtracted, "the run is already subtracted, so its mask cannot be moved")
+    if not subtracted.one_reference():
+        return _left_out(subtracted, "the mask changes from frame to frame")
+    work = _WorkScale(subtracted)
+    estimates = _ESTIMATES[method](work)
+    moved = {name: work.judged(found) for name, found in estimates.items()}
+    name, displacements, gain = _best(moved)
+    if not any(displacements):
+        return _left_out(subtracted, "no frame gained enough")
+    scaled = tuple(d.scaled(work.factor, subtracted.shape[1:]) if d else None for d in displacements)
+    shifts = np.array([d.mean_px() if d else (0.0, 0.0) for d in scaled], np.float32)
+    angles = np.array([d.angle_deg() if d else 0.0 for d in scaled], np.float32)
+    return MotionCorrection(CorrectedFrames(subtracted, scaled), shifts, gain, True, name, angles)
+
+
+Estimate = list[Displacement | None]
+
+
+class _WorkScale:
+    """Mask and frames averaged down to the size at which motion is estimated."""
+
+    def __init__(self, subtracted: SubtractedFrames) -> None:
+        self.subtracted = subtracted
+        self.factor = max(1, -(-max(subtracted.shape[1:]) // WORK_PX))
+        self.full_reference = _reference(subtracted)
+        self.reference = _averaged(self.full_reference, self.factor)
+        region = subtracted.series.valid_region
+        self.inside = (
+            np.ones(self.reference.shape, bool)
+            if region is None
+            else _averaged(region.astype(np.float32), self.factor) >= 1.0
+        )
+        self.largest_px = LARGEST_SHIFT_FRACTION * max(self.reference.shape)
+
+    def frame(self, index: int) -> npt.NDArray[np.float32] | None:
+        """Work-scale attenuation of a frame; None when the mask does not cover it."""
+        if self.subtracted.covering[index] < 0:
+            return None
+        full = _without_shutters(self.subtracted, self.subtracted.attenuation(index), self.full_reference)
+        return _averaged(full, self.factor)
+
+    def estimate(self, estimator: Callable[[npt.NDArray[np.float32]], Displacement]) -> Estimate:
+        frames = (self.frame(index) for index in range(self.subtracted.n_frames))
+        return [None if frame is None else estimator(frame) for frame in frames]
+
+    def judged(self, found: Estimate) -> tuple[Estimate, npt.NDArray[np.float32]]:
+        """Keep the displacements that help; the gain of each frame."""
+        kept: Estimate = []
+        gain = np.zeros(len(found), np.float32)
+        for index, displacement in enumerate(found):
+            frame = self.frame(index) if displacement is not None and displacement.largest_px() else None
+            kept.append(None)
+            if frame is None or displacement is None or displacement.largest_px() < SMALLEST_SHIFT_PX:
+                continue
+            before = self.residual(frame)
+            after = self.residual(resample(frame, displacement))
+            share = 1.0 - after / before if before > 0 else 0.0
+            if share >= SMALLEST_GAIN:
+                kept[-1], gain[index] = displacement, share
+        return kept, gain
+
+    def residual(self, frame: npt.NDArray[np.float32]) -> float:
+        """Root mean square of the bright lines that displaced edges leave in the difference."""
+        difference = frame - self.reference
+        detail = ndimage.gaussian_filter(difference, _NOISE_BLUR_PX)
+        detail -= ndimage.gaussian_filter(difference, _BACKGROUND_BLUR_PX)
+        bright = np.minimum(detail[self.inside], 0.0)
+        return float(np.sqrt(np.mean(np.square(bright, dtype=np.float64)))) if bright.size else 0.0
+
+
+def _translations(work: _WorkScale) -> dict[str, Estimate]:
+    aligner = align_to(work.reference, work.inside, largest_px=work.largest_px)
+    return {"translation": work.estimate(lambda frame: Rigid(tuple(aligner.shift_of(frame)[0]), 0.0, frame.shape))}
+
+
+def _rigid(work: _WorkScale) -> dict[str, Estimate]:
+    whole = align_to(work.reference, work.inside, largest_px=work.largest_px)
+    blocks = align_to(_blocks(work.reference), _blocks(work.inside), largest_px=work.largest_px)
+    detail = np.sqrt(np.mean(np.square(_detail(work.reference, blocks)), axis=(1, 2)))
+    return {"rigid": work.estimate(lambda frame: _fit_rigid(frame, whole, blocks, detail))}
+
+
+def _auto(work: _WorkScale) -> dict[str, Estimate]:
+    return _translations(work) | _rigid(work)
+
+
+def _bspline(work: _WorkScale) -> dict[str, Estimate]:
+    from ClaireDSALib.dsa.motion_bspline import BsplineRegistration
+
+    rigid, _ = work.judged(_rigid(work)["rigid"])
+    registration = BsplineRegistration(work.reference, work.inside)
+    found: Estimate = []
+    for index, start in enumerate(rigid):
+        frame = work.frame(index)
+        found.append(None if frame is None else registration.register(frame, start))
+    return {"rigid": rigid, "bspline": found}
+
+
+_ESTIMATES: dict[str, Callable[[_WorkScale], dict[str, Estimate]]] = {
+    "auto": _auto,
+    "translation": _translations,
+    "rigid": _rigid,
+    "bspline": _bspline,
+}
+
+
+def _best(
+    moved: dict[str, tuple[Estimate, npt.NDArray[np.float32]]],
+) -> tuple[str, Estimate, npt.NDArray[np.float32]]:
+    """The simplest kind of motion, unless a richer one gains clearly more where the frames moved."""
+    names = list(moved)
+    best = names[0]
+    for name in names[1:]:
+        moving = (moved[best][1] > 0) | (moved[name][1] > 0)
+        if moving.any() and np.mean(moved[name][1][moving] - moved[best][1][moving]) > _RIGID_ADVANTAGE:
+            best = name
+    return best, *moved[best]
+
+
+def _fit_rigid(
+    frame: npt.NDArray[np.float32], whole: Aligner, blocks: Aligner, detail: npt.NDArray[np.float64]
+) -> Rigid:
+    """Rotation and translation from the shifts of the blocks, robust against blocks where contrast moves."""
+    start = np.asarray(whole.shift_of(frame)[0])
+    shifts, quality = blocks.shift_of(_blocks(frame))
+    centres = _block_centres(frame.shape)
+    lever = np.stack([-centres[:, 1], centres[:, 0]], axis=1)  # d(row), d(column) per radian
+    design = np.zeros((2 * len(centres), 3))
+    design[0::2, 0] = design[1::2, 1] = 1.0
+    design[:, 2] = lever.ravel()
+    target = shifts.ravel()
+    weight = np.repeat(quality**2 * detail, 2)
+    solution = np.array([start[0], start[1], 0.0])
+    for _ in range(8):
+        residual = target - design @ solution
+        size = np.repeat(np.hypot(residual[0::2], residual[1::2]), 2)
+        robust = weight / (1.0 + (size / 0.5) ** 2) ** 2  # Geman-McClure with a scale of half a pixel
+        root = np.sqrt(robust)[:, None]
+        solution = np.linalg.lstsq(design * root, target * root[:, 0], rcond=None)[0]
+    return Rigid((float(solution[0]), float(solution[1])), float(np.rad2deg(solution[2])), frame.shape)
+
+
+def _blocks(image: npt.NDArray) -> npt.NDArray:
+    """(h, w) -> (blocks, h / 4, w / 4), cut to whole blocks."""
+    h, w = image.shape[0] // _BLOCKS, image.shape[1] // _BLOCKS
+    cut = image[: h * _BLOCKS, : w * _BLOCKS].reshape(_BLOCKS, h, _BLOCKS, w)
+    return np.ascontiguousarray(cut.transpose(0, 2, 1, 3)).reshape(-1, h, w)
+
+
+def _block_centres(shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """(blocks, 2) row and column of each block's centre from the centre of the picture."""
+    h, w = shape[0] // _BLOCKS, shape[1] // _BLOCKS
+    rows = (np.arange(_BLOCKS) + 0.5) * h - 0.5 - (shape[0] - 1) / 2
+    columns = (np.arange(_BLOCKS) + 0.5) * w - 0.5 - (shape[1] - 1) / 2
+    return np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+def _detail(reference: npt.NDArray[np.float32], blocks: Aligner) -> npt.NDArray[np.float32]:
+    from ClaireDSALib.dsa.phase_correlation import prepared
+
+    return prepared(_blocks(reference), blocks.window)
+
+
+def _reference(subtracted: SubtractedFrames) -> npt.NDArray[np.float32]:
+    number = next(n for n in subtracted.covering if n >= 0)
+    return np.broadcast_to(np.asarray(subtracted.references[number], np.float32), subtracted.shape[1:])
+
+
+def _without_shutters(
+    subtracted: SubtractedFrames, frame: npt.NDArray[np.float32], reference: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Put the mask where there is no picture, so that moving a frame drags no shutter into it."""
+    region = subtracted.series.valid_region
+    return frame if region is None else np.where(region, frame, reference)
+
+
+def _averaged(image: npt.NDArray[np.float32], factor: int) -> npt.NDArray[np.float32]:
+    if factor == 1:
+        return np.asarray(image, np.float32)
+    h, w = image.shape[0] // factor, image.shape[1] // factor
+    cut = image[: h * factor, : w * factor].reshape(h, factor, w, factor)
+    return cut.mean(axis=(1, 3), dtype=np.float32)
+
+
+def _left_out(subtracted: SubtractedFrames, reason: str) -> MotionCorrection:
+    n = subtracted.n_frames
+    zero = np.zeros(n, np.float32)
+    return MotionCorrection(subtracted, np.zeros((n, 2), np.float32), zero, False, "none", zero, reason)
