@@ -1,0 +1,209 @@
+"""From a MinIP to nine labels, their maps and an out-of-distribution verdict."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ClaireDSALib.models.bundle import Bundle, open_bundle
+from ClaireDSALib.models.cam import CAM_METHODS
+from ClaireDSALib.models.catalogue import load_catalogue
+from ClaireDSALib.models.engines import Engine, EngineOutputs, make_engine
+from ClaireDSALib.models.errors import BundleError, UnconfirmedBundleError
+from ClaireDSALib.models.preprocessing import prepare
+from ClaireDSALib.models.results import Classification, LabelProbabilities, OutOfDistributionScore
+
+
+class Classifier:
+    """A bundle on an engine, warm.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    engine : Engine
+
+    Examples
+    --------
+    ::
+
+        classifier = load_classifier("dsa_image_properties")
+        result = classifier.classify(minip)          # (H, W), contrast dark
+        result.label("projection").predicted         # 'lateral'
+        result.cams["projection"]["lateral"]         # (h, w) float32, logit units
+    """
+
+    def __init__(self, bundle: Bundle, engine: Engine) -> None:
+        self.bundle = bundle
+        self._engine = engine
+        _check_on_phantom(bundle, engine)
+
+    @property
+    def name(self) -> str:
+        return self.bundle.name
+
+    @property
+    def version(self) -> str:
+        return self.bundle.version
+
+    @property
+    def sha256(self) -> str:
+        return self.bundle.sha256
+
+    @property
+    def engine(self) -> str:
+        return self._engine.name
+
+    @property
+    def device(self) -> str:
+        return self._engine.device
+
+    def classify(
+        self,
+        minip: npt.NDArray[Any],
+        valid_region: npt.NDArray[np.bool_] | None = None,
+        *,
+        cam_method: str = "gradcam",
+        contrast: str = "dark",
+    ) -> Classification:
+        """Label one MinIP.
+
+        Parameters
+        ----------
+        minip : (H, W) ndarray
+            Any integer or float type; contrast dark unless ``contrast`` says otherwise.
+        valid_region : (H, W) bool ndarray, optional
+            True inside the collimator.
+        cam_method : {"gradcam", "gradcam++", "none"}
+        contrast : {"dark", "bright"}
+
+        Returns
+        -------
+        Classification
+
+        Raises
+        ------
+        ImageRefusedError
+            For a picture that cannot be a MinIP.
+        ValueError
+            For an unknown method.
+        """
+        if cam_method not in (*CAM_METHODS, "none"):
+            msg = f"cam_method must be one of {(*CAM_METHODS, 'none')}; got {cam_method!r}"
+            raise ValueError(msg)
+        start = time.perf_counter()
+        image = prepare(minip, self.bundle.input_spec, valid_region=valid_region, contrast=contrast)
+        prepared = time.perf_counter()
+        outputs = self._engine.run(image[None])
+        timings = {"prepare": round(prepared - start, 4), "network": round(time.perf_counter() - prepared, 4)}
+        return self._classification(outputs, cam_method, timings)
+
+    def predict(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Probabilities ``(B, K)`` of prepared pictures ``(B, S, S)``, for evaluation and faithfulness curves."""
+        return self._engine.run(images).probabilities
+
+    def _classification(self, outputs: EngineOutputs, cam_method: str, timings: dict[str, float]) -> Classification:
+        probabilities = outputs.probabilities[0].astype(np.float64)
+        cam = outputs.cam_plus_plus[0] if cam_method == "gradcam++" else outputs.cam[0]
+        labels, cams = [], {}
+        for label in self.bundle.labels.labels:
+            place = self.bundle.labels.slice_of(label.name)
+            values = probabilities[place] / probabilities[place].sum()
+            labels.append(LabelProbabilities(label.name, label.classes, tuple(float(v) for v in values)))
+            if cam_method != "none":
+                cams[label.name] = dict(zip(label.classes, cam[place], strict=True))
+        return Classification(
+            labels=tuple(labels),
+            cams=cams,
+            out_of_distribution=self._outlier(float(outputs.outlier_score[0])),
+            engine=self.engine,
+            device=self.device,
+            bundle=self.name,
+            version=self.version,
+            sha256=self.sha256,
+            cam_method=cam_method,
+            timings_s=timings,
+        )
+
+    def _outlier(self, score: float) -> OutOfDistributionScore | None:
+        threshold = self.bundle.outlier_threshold
+        if threshold is None or not np.isfinite(score):
+            return None
+        text = "looks like a cerebral angiogram"
+        if score > threshold:
+            text = "not a cerebral angiogram as far as this model knows; its labels should not be trusted"
+        return OutOfDistributionScore(score, threshold, text)
+
+
+def load_classifier(
+    bundle: str | Path, device: str = "auto", engine: str = "auto", *, confirmed: bool = False
+) -> Classifier:
+    """Load a bundle by its name in the catalogue or by its folder.
+
+    Parameters
+    ----------
+    bundle : str or Path
+    device : {"auto", "cpu", "cuda"}
+    engine : {"auto", "onnxruntime", "torch"}
+    confirmed : bool
+        The caller vouches for a bundle whose hash the catalogue does not have.
+
+    Raises
+    ------
+    KeyError
+        When the name is not in the catalogue and no folder has it.
+    UnconfirmedBundleError
+        When a folder's hash is not in the catalogue and ``confirmed`` is False.
+    BundleError
+        When files were changed since they were catalogued, or the bundle is wrong in itself.
+    """
+    return Classifier(*_open(bundle, device, engine, confirmed))
+
+
+def _open(bundle: str | Path, device: str, engine: str, confirmed: bool) -> tuple[Bundle, Engine]:
+    catalogue = load_catalogue()
+    if isinstance(bundle, str) and bundle in catalogue.names:
+        entry = catalogue.find(bundle)
+        opened = open_bundle(entry.folder)
+        if opened.sha256 != entry.sha256:
+            changed = sorted(k for k in {**opened.files, **entry.files} if opened.files.get(k) != entry.files.get(k))
+            msg = (
+                f"bundle {bundle!r} does not have the hash in the catalogue (changed: {', '.join(changed)}); "
+                "it was not loaded, add it again"
+            )
+            raise BundleError(msg)
+        return opened, make_engine(opened, device=device, engine=engine)
+    if not Path(bundle).is_dir():
+        catalogue.find(str(bundle))
+    opened = open_bundle(bundle)
+    if not confirmed and opened.sha256 not in catalogue.known_hashes:
+        msg = (
+            f"bundle {opened.name!r} has hash {opened.sha256[:12]}..., which is not in the catalogue; bundle configs "
+            f"are code, so add it with 'claire-dsa models add {bundle}' if you trust its source"
+        )
+        raise UnconfirmedBundleError(msg)
+    return opened, make_engine(opened, device=device, engine=engine)
+
+
+def _check_on_phantom(bundle: Bundle, engine: Engine) -> None:
+    """Run the network once and hold its outputs against the metadata; warms the engine up as well."""
+    size = bundle.input_spec.size_px
+    rows, columns = np.mgrid[:size, :size].astype(np.float32) / size
+    phantom = (0.5 + 0.5 * np.sin(20 * rows) * np.cos(13 * columns)).astype(np.float32)
+    probabilities = engine.run(phantom[None]).probabilities
+    if probabilities.shape != (1, bundle.labels.n_outputs):
+        msg = (
+            f"bundle {bundle.name!r}: the network has {probabilities.shape[-1]} outputs but the metadata lists "
+            f"{bundle.labels.n_outputs} classes"
+        )
+        raise BundleError(msg)
+    if not np.isfinite(probabilities).all():
+        msg = f"bundle {bundle.name!r}: the network's output is not finite; its weights are damaged (NaN)"
+        raise BundleError(msg)
+    sums = [float(probabilities[0, bundle.labels.slice_of(name)].sum()) for name in bundle.labels.names]
+    if not np.allclose(sums, 1, atol=1e-3):
+        msg = f"bundle {bundle.name!r}: probabilities must sum to one per label; got {np.round(sums, 3).tolist()}"
+        raise BundleError(msg)

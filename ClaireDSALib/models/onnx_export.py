@@ -1,0 +1,87 @@
+"""Export of a label network to ONNX: probabilities, both maps and the outlier score in one graph.
+
+Matrices are stored in half precision and cast to single when the graph is loaded, so that the file is half as
+large and the arithmetic is unchanged (the weights were rounded before, see :func:`weights.save_weights`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import nn
+
+OUTPUT_NAMES = ["probabilities", "cam", "cam_plus_plus", "outlier_score"]
+
+
+def export_onnx(network: nn.Module, size_px: int, path: Path) -> None:
+    """Write the graph for one picture ``image (1, 1, S, S)``.
+
+    Parameters
+    ----------
+    network : nn.Module
+        A network with ``explain``; put into evaluation mode.
+    size_px : int
+    path : Path
+    """
+    import onnx
+    import torch
+
+    class Explain(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, image: torch.Tensor) -> Any:
+            return tuple(self.network.explain(image))
+
+    network.eval()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations, not ours to act on
+        program = torch.onnx.export(
+            Explain().eval(),
+            (torch.zeros(1, 1, size_px, size_px),),
+            input_names=["image"],
+            output_names=OUTPUT_NAMES,
+            dynamo=True,
+            optimize=True,
+            verbose=False,
+        )
+    model = program.model_proto
+    store_matrices_as_half(model)
+    onnx.checker.check_model(model)
+    model.producer_name = "claire-dsa"
+    del model.metadata_props[:]
+    for node in model.graph.node:
+        del node.metadata_props[:]
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        del value.metadata_props[:]
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def store_matrices_as_half(model: Any, smallest: int = 256) -> None:
+    """Replace large single precision constants by half precision ones followed by a cast, in place.
+
+    Only constants that half precision holds exactly are replaced.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(tensor)
+        with np.errstate(over="ignore"):
+            half = values.astype(np.float16)
+        if values.size < smallest or not np.array_equal(half.astype(np.float32), values):
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.half"))
+        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
+    for position, node in enumerate(casts):
+        model.graph.node.insert(position, node)

@@ -1,0 +1,161 @@
+"""From a MinIP of any size and bit depth to the picture a network sees.
+
+Resized once with anti-aliasing, then windowed between two percentiles of itself. Because the window
+is taken from the picture, bit depth, gain and offset of the detector cancel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ClaireDSALib.models.errors import BundleError, ImageRefusedError
+
+MIN_SIDE_PX, MAX_SIDE_PX = 32, 8192
+"""Below, no anatomy is left; above, no X-ray detector reaches (largest flat panels have about 4000 px)."""
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How a bundle wants its input.
+
+    Parameters
+    ----------
+    size_px : int
+        Side of the square the network sees.
+    window_percentiles : tuple of float
+        Lower and upper percentile of the resized picture that become 0 and 1.
+    channels : int
+        1, or 3 for networks whose first layer expects a replicated grey picture.
+    mean, std : tuple of float
+        Per channel, applied inside the network.
+    contrast : {"dark", "bright"}
+        Polarity the network was trained on.
+    """
+
+    size_px: int = 224
+    window_percentiles: tuple[float, float] = (0.5, 99.5)
+    channels: int = 1
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.25,)
+    contrast: str = "dark"
+
+    def __post_init__(self) -> None:
+        low, high = self.window_percentiles
+        if not MIN_SIDE_PX <= self.size_px <= 1024:
+            msg = f"input size must be {MIN_SIDE_PX} to 1024 px; got {self.size_px}"
+            raise BundleError(msg)
+        if not 0 <= low < high <= 100:
+            msg = f"window percentiles must rise within 0 to 100; got {self.window_percentiles}"
+            raise BundleError(msg)
+        if self.contrast not in ("dark", "bright"):
+            msg = f"contrast polarity must be 'dark' or 'bright'; got {self.contrast!r}"
+            raise BundleError(msg)
+        if len(self.mean) not in (1, self.channels) or len(self.std) != len(self.mean) or min(self.std) <= 0:
+            msg = f"mean {self.mean} and std {self.std} must have one value or {self.channels}, std above zero"
+            raise BundleError(msg)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> InputSpec:
+        """Build from the ``input`` entry of a bundle's metadata; unknown keys are ignored."""
+        return cls(
+            size_px=int(data["size_px"]),
+            window_percentiles=(float(data["window_percentiles"][0]), float(data["window_percentiles"][1])),
+            channels=int(data.get("channels", 1)),
+            mean=tuple(map(float, data["mean"])),
+            std=tuple(map(float, data["std"])),
+            contrast=str(data.get("contrast", "dark")),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "size_px": self.size_px,
+            "window_percentiles": list(self.window_percentiles),
+            "channels": self.channels,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "contrast": self.contrast,
+        }
+
+
+def prepare(
+    minip: npt.NDArray[Any],
+    spec: InputSpec,
+    *,
+    valid_region: npt.NDArray[np.bool_] | None = None,
+    contrast: str = "dark",
+) -> npt.NDArray[np.float32]:
+    """Resize and window one MinIP.
+
+    Parameters
+    ----------
+    minip : (H, W) ndarray
+        Any integer or float type, any unit.
+    spec : InputSpec
+    valid_region : (H, W) bool ndarray, optional
+        True inside the collimator; the window is taken there.
+    contrast : {"dark", "bright"}
+        Polarity of ``minip``; turned over when the network wants the other one.
+
+    Returns
+    -------
+    (size_px, size_px) float32 ndarray
+        Values 0 to 1.
+
+    Raises
+    ------
+    ImageRefusedError
+        For a picture that is no grey picture, too small, too large, not finite or constant.
+    """
+    check_image(minip)
+    small = resize(minip, spec.size_px)
+    if contrast != spec.contrast:
+        small = -small
+    inside = small.ravel()
+    if valid_region is not None and valid_region.shape == minip.shape:
+        region = resize(valid_region.astype(np.uint8), spec.size_px) > 0.5
+        if region.mean() > 0.02:
+            inside = small[region]
+    low, high = np.percentile(inside, spec.window_percentiles)
+    if not high - low > _smallest_span(small):
+        low, high = float(small.min()), float(small.max())
+    return np.clip((small - low) / (high - low), 0.0, 1.0).astype(np.float32)
+
+
+def resize(image: npt.NDArray[Any], size_px: int) -> npt.NDArray[np.float32]:
+    """Resize ``(H, W)`` to a square with anti-aliasing (triangle filter scaled to the reduction)."""
+    source = Image.fromarray(np.ascontiguousarray(image, dtype=np.float32))
+    return np.asarray(source.resize((size_px, size_px), Image.Resampling.BILINEAR), np.float32)
+
+
+def check_image(image: npt.NDArray[Any]) -> None:
+    """Refuse what cannot be a MinIP.
+
+    Raises
+    ------
+    ImageRefusedError
+        With one sentence that says why.
+    """
+    if image.ndim != 2 or image.dtype.kind not in "uifb":
+        msg = f"a MinIP is a grey picture (H, W); got shape {image.shape} of type {image.dtype}"
+        raise ImageRefusedError(msg)
+    if min(image.shape) < MIN_SIDE_PX or max(image.shape) > MAX_SIDE_PX:
+        size = f"{image.shape[0]}x{image.shape[1]}"
+        msg = f"a MinIP must measure {MIN_SIDE_PX} to {MAX_SIDE_PX} px on each side; got {size} px"
+        raise ImageRefusedError(msg)
+    low, high = image.min(), image.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        msg = "the picture holds values that are not finite; export it again without NaN or infinity"
+        raise ImageRefusedError(msg)
+    if low == high:
+        msg = f"the picture is constant (every pixel is {low}); there is nothing to classify"
+        raise ImageRefusedError(msg)
+
+
+def _smallest_span(small: npt.NDArray[np.float32]) -> float:
+    """Span below which float32 rounding, not the picture, fills the window."""
+    return float(np.abs(small).max()) * 1e-6

@@ -1,0 +1,216 @@
+"""A sequence bundle on the CPU: thrombus, site, missing territory and phases of a whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ClaireDSALib.models.bundle import read_metadata
+from ClaireDSALib.models.catalogue import load_catalogue
+from ClaireDSALib.models.errors import BundleError, UnconfirmedBundleError
+from ClaireDSALib.models.hashing import bundle_files, bundle_sha256
+from ClaireDSALib.models.phase_path import best_path
+from ClaireDSALib.models.sequence_input import SequenceInput, prepare_sequence
+
+_SECTION = "sequence"
+
+
+@dataclass(frozen=True)
+class SequenceFindings:
+    """What the sequence network says about one run of T frames.
+
+    Attributes
+    ----------
+    logit : float
+        Calibrated log odds of a thrombus; the mean of two views' logits is the pair's.
+    probability, threshold : float
+        ``probability`` at or above ``threshold`` counts as thrombus.
+    uncertainty : float
+        Half the spread of the probability between the run and its mirror image.
+    site_px : (row, column)
+        Centre of mass around the hottest cell, in pixels of the run.
+    heat : (h, w) float32 ndarray
+        Where a thrombus would be: probability per cell, summing to one over the padded square; spans the image.
+    territory : (h, w) float32 ndarray
+        Probability of missing perfusion per cell.
+    phases : tuple of str
+        One per frame of the run, monotone.
+    phase_probabilities : (T, 4) float32 ndarray
+    """
+
+    logit: float
+    probability: float
+    threshold: float
+    uncertainty: float
+    site_px: tuple[float, float]
+    heat: npt.NDArray[np.float32]
+    territory: npt.NDArray[np.float32]
+    phases: tuple[str, ...]
+    phase_probabilities: npt.NDArray[np.float32]
+
+    @property
+    def present(self) -> bool:
+        return self.probability >= self.threshold
+
+
+class SequenceReader:
+    """A sequence bundle, warm, in onnxruntime on the CPU.
+
+    Parameters
+    ----------
+    folder : Path
+        Bundle folder whose metadata has a ``sequence`` section.
+    """
+
+    engine = "onnxruntime"
+    device = "cpu"
+
+    def __init__(self, folder: Path) -> None:
+        metadata = read_metadata(folder)
+        self.name = folder.name
+        self.version = str(metadata.get("version", ""))
+        self.sha256 = bundle_sha256(bundle_files(folder))
+        section = _section(folder.name, metadata)
+        self.threshold = float(section["threshold"])
+        self.size_px = int(section["size_px"])
+        self.phases: tuple[str, ...] = tuple(section["phases"])
+        self._temperature = float(section["temperature"])
+        self._session = _session(folder / str(section["onnx"]))
+
+    def read(
+        self, frames: Iterable[npt.NDArray[np.floating]], times_s: npt.NDArray[np.float64], shape: tuple[int, int]
+    ) -> SequenceFindings:
+        """Read one run.
+
+        Parameters
+        ----------
+        frames : iterable of (H, W) float ndarray
+            Opacity of every frame, contrast positive; consumed once.
+        times_s : (T,) float64 ndarray
+        shape : (H, W)
+
+        Raises
+        ------
+        ValueError
+            When a frame's opacity is not finite, or there is none.
+        """
+        prepared = prepare_sequence(frames, times_s, self.size_px)
+        straight = self._run(prepared.frames, prepared.times)
+        mirrored = self._run(np.ascontiguousarray(prepared.frames[..., ::-1]), prepared.times)
+        logits = [float(out[0]) / self._temperature for out in (straight, mirrored)]
+        heat = _softmax((straight[1] + mirrored[1][:, ::-1]) / 2)
+        territory = _sigmoid((straight[2] + mirrored[2][:, ::-1]) / 2)
+        frame_phases = _softmax_rows((straight[3] + mirrored[3]) / 2)
+        all_phases = _spread(frame_phases, prepared.kept, np.asarray(times_s, np.float64))
+        logit = float(np.mean(logits))
+        spread = abs(_sigmoid(np.float64(logits[0])) - _sigmoid(np.float64(logits[1]))) / 2
+        return SequenceFindings(
+            logit=logit,
+            probability=float(_sigmoid(np.float64(logit))),
+            threshold=self.threshold,
+            uncertainty=float(spread),
+            site_px=_site(heat, prepared, shape),
+            heat=prepared.crop_map(heat, shape).astype(np.float32),
+            territory=prepared.crop_map(territory, shape).astype(np.float32),
+            phases=tuple(self.phases[p] for p in best_path(np.log(all_phases + 1e-6))),
+            phase_probabilities=all_phases.astype(np.float32),
+        )
+
+    def _run(self, frames: npt.NDArray[np.float32], times: npt.NDArray[np.float32]) -> list[npt.NDArray[Any]]:
+        return self._session.run(None, {"frames": frames, "times": times})
+
+
+def load_sequence_reader(bundle: str | Path, device: str = "auto", *, confirmed: bool = False) -> SequenceReader:
+    """Load a sequence bundle by its name in the catalogue or by its folder; ``device`` is accepted and unused.
+
+    Raises
+    ------
+    KeyError
+        When the name is not in the catalogue and no folder has it.
+    UnconfirmedBundleError
+        When the hash is not in the catalogue and ``confirmed`` is False.
+    BundleError
+        When the bundle was changed since it was catalogued, or is no sequence bundle.
+    """
+    del device  # a run of 24 small frames takes 0.1 s on one core; a GPU would not be felt
+    catalogue = load_catalogue()
+    if isinstance(bundle, str) and bundle in catalogue.names:
+        entry = catalogue.find(bundle)
+        reader = SequenceReader(entry.folder)
+        if reader.sha256 != entry.sha256:
+            msg = f"bundle {bundle!r} does not have the hash in the catalogue; it was not loaded, add it again"
+            raise BundleError(msg)
+        return reader
+    if not Path(bundle).is_dir():
+        catalogue.find(str(bundle))
+    reader = SequenceReader(Path(bundle))
+    if not confirmed and reader.sha256 not in catalogue.known_hashes:
+        msg = f"bundle {reader.name!r} has a hash that is not in the catalogue; add it first if you trust its source"
+        raise UnconfirmedBundleError(msg)
+    return reader
+
+
+def fuse_views(first: SequenceFindings, second: SequenceFindings) -> tuple[float, float]:
+    """Probability of a thrombus from both views (mean of the logits) and half the spread between them."""
+    logit = (first.logit + second.logit) / 2
+    return float(_sigmoid(np.float64(logit))), abs(first.probability - second.probability) / 2
+
+
+def _section(name: str, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    section = metadata.get(_SECTION)
+    needed = {"threshold", "size_px", "phases", "temperature", "onnx"}
+    if not isinstance(section, Mapping) or not needed <= set(section):
+        msg = f"bundle {name!r} is no sequence bundle: its metadata.json needs {_SECTION!r} with {sorted(needed)}"
+        raise BundleError(msg)
+    return section
+
+
+def _session(path: Path) -> Any:
+    import onnxruntime
+
+    if not path.is_file():
+        msg = f"{path.name} is missing from the sequence bundle; add the bundle again"
+        raise BundleError(msg)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _site(heat: npt.NDArray[np.floating], prepared: SequenceInput, shape: tuple[int, int]) -> tuple[float, float]:
+    """Centre of mass in the 3x3 cells around the hottest one, kept inside the image."""
+    row, column = np.unravel_index(int(heat.argmax()), heat.shape)
+    rows = slice(max(row - 1, 0), row + 2)
+    columns = slice(max(column - 1, 0), column + 2)
+    part = heat[rows, columns]
+    grid = np.mgrid[rows, columns][:, : part.shape[0], : part.shape[1]]
+    centre = (grid * part).sum((1, 2)) / part.sum()
+    found = prepared.to_run_px(float(centre[0]), float(centre[1]), heat.shape[0])
+    return (float(np.clip(found[0], 0, shape[0] - 1)), float(np.clip(found[1], 0, shape[1] - 1)))
+
+
+def _spread(
+    probabilities: npt.NDArray[np.floating], kept: npt.NDArray[np.intp], times_s: npt.NDArray[np.float64]
+) -> npt.NDArray[np.floating]:
+    """Probabilities of the kept frames, interpolated in time to every frame."""
+    columns = [np.interp(times_s, times_s[kept], column) for column in probabilities.T]
+    return np.stack(columns, 1)
+
+
+def _sigmoid(x: Any) -> Any:
+    return 1.0 / (1.0 + np.exp(-np.clip(x, -60, 60)))
+
+
+def _softmax(x: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    shifted = np.exp(x - x.max())
+    return shifted / shifted.sum()
+
+
+def _softmax_rows(x: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    shifted = np.exp(x - x.max(1, keepdims=True))
+    return shifted / shifted.sum(1, keepdims=True)
