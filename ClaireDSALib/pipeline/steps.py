@@ -122,7 +122,7 @@ def subtract(state: RunState) -> None:
     with state.step("subtract"):
         state.mask = subtraction.choose_mask(state.series)
         if state.mask is None and state.series.subtraction_state != "subtracted":
-            state.notes.append("Not subtracted: no frame without contrast was found to serve as mask.")
+            state.notes.append(f"Not subtracted: {subtraction.why_no_mask(state.series)}.")
             return
         state.opacity_frames = subtraction.subtract(state.series, mask=state.mask)
         correct = state.settings.motion_correction != "off" and state.mask is not None
@@ -131,7 +131,7 @@ def subtract(state: RunState) -> None:
         peak = (
             _peak_opacity(state)
             if state.motion != "none"
-            else subtraction.subtracted_minip(state.series, mask=state.mask)
+            else subtraction.subtracted_minip(state.series, frames=state.opacity_frames)
         )
         state.add("opacity", peak, "(H, W) float32 peak opacity over time, log attenuation, contrast positive")
         state.add(

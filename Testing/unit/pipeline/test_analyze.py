@@ -1,0 +1,144 @@
+"""One use case: series in, report out; a run that fails does not stop the others."""
+
+import numpy as np
+import pytest
+
+from ClaireDSALib.dsa.series import ArrayFrames, DsaSeries, Intensity, Pair, Skipped
+from ClaireDSALib.pipeline.analyze import analyze
+from ClaireDSALib.pipeline.progress import Cancelled
+from ClaireDSALib.pipeline.report import CaseReport
+from ClaireDSALib.pipeline.settings import Settings
+
+_PURE = Settings(label_bundle="none")
+
+
+@pytest.fixture
+def an_injected_run() -> DsaSeries:
+    """Ten frames of a bright field; a dark vertical vessel fills between the third and the eighth frame."""
+    times = np.arange(10) * 0.5
+    bolus = np.exp(-0.5 * ((times - 2.5) / 0.6) ** 2)
+    opacity = np.zeros((10, 96, 96))
+    opacity[:, 10:86, 44:50] = 0.5 * bolus[:, None, None]
+    noise = np.random.default_rng(1).normal(0, 4, opacity.shape)
+    frames = np.clip(3000 * np.exp(-opacity) + noise, 0, 4095).astype(np.uint16)
+    return DsaSeries.from_array(
+        frames,
+        times_s=times,
+        run_id="injected",
+        intensity=Intensity(bits_stored=12, relation="LIN"),
+        subtraction_state="unsubtracted",
+    )
+
+
+class _BrokenFrames(ArrayFrames):
+    def read(self, index):
+        if index == 2:
+            msg = "frame 3 of 4 is truncated"
+            raise ValueError(msg)
+        return super().read(index)
+
+
+@pytest.fixture
+def a_broken_run() -> DsaSeries:
+    return DsaSeries(
+        run_id="broken", frames=_BrokenFrames(np.full((4, 32, 32), 500, np.uint16)), times_s=np.arange(4.0)
+    )
+
+
+def test_the_peak_opacity_of_a_run_is_the_one_put_in(an_injected_run):
+    result = analyze([an_injected_run], _PURE)
+    (run,) = result.report.runs
+    assert run.error == ""
+    assert run.acquisition.mask_frames
+    opacity = result.arrays["injected"]["opacity"]
+    np.testing.assert_allclose(np.median(opacity[20:76, 45:49]), 0.5, atol=0.02)
+    assert abs(np.median(opacity[:, :40])) < 0.02
+
+
+def test_the_vessel_put_in_is_the_vessel_found(an_injected_run):
+    result = analyze([an_injected_run], _PURE)
+    found = result.arrays["injected"]["vessels"]
+    truth = np.zeros_like(found)
+    truth[10:86, 44:50] = True
+    dice = 2 * (found & truth).sum() / (found.sum() + truth.sum())
+    assert dice > 0.8
+    assert result.report.runs[0].vessels.mean_diameter_px == pytest.approx(6, abs=1.5)
+
+
+def test_the_time_to_peak_is_the_one_put_in(an_injected_run):
+    arrays = analyze([an_injected_run], _PURE).arrays["injected"]
+    np.testing.assert_allclose(np.nanmedian(arrays["time_to_peak"][20:76, 45:49]), 2.5, atol=0.1)
+
+
+def test_every_array_is_described_and_every_description_has_its_array(an_injected_run):
+    result = analyze([an_injected_run], _PURE)
+    assert set(result.report.runs[0].arrays) == set(result.arrays["injected"])
+
+
+def test_a_broken_run_has_an_error_and_the_next_one_is_analysed(a_broken_run, an_injected_run):
+    result = analyze([a_broken_run, an_injected_run], _PURE)
+    assert "frame 3 of 4 is truncated" in result.report.run("broken").error
+    assert result.report.run("injected").error == ""
+
+
+def test_what_the_reader_found_beside_the_runs_is_in_the_report(an_injected_run):
+    pair = Pair(an_injected_run, an_injected_run, "equal start times")
+    report = analyze([an_injected_run], _PURE, pairs=[pair], skipped=[Skipped("a.txt", "not DICOM")]).report
+    assert report.pairs[0].reason == "equal start times"
+    assert report.skipped[0].reason == "not DICOM"
+
+
+def test_the_report_of_an_analysis_survives_its_json(an_injected_run):
+    report = analyze([an_injected_run], _PURE).report
+    assert CaseReport.from_json(report.to_json()) == report
+
+
+def test_the_same_input_gives_the_same_report_apart_from_timings(an_injected_run):
+    def without_timings(report):
+        data = report.to_dict()
+        data["provenance"].pop("timings_s")
+        for run in data["runs"]:
+            run.pop("timings_s")
+        return data
+
+    first, second = (analyze([an_injected_run], _PURE) for _ in range(2))
+    assert without_timings(first.report) == without_timings(second.report)
+    for name, array in first.arrays["injected"].items():
+        np.testing.assert_array_equal(array, second.arrays["injected"][name], err_msg=name)
+
+
+def test_progress_rises_to_one_and_runs_are_told_as_they_finish(an_injected_run):
+    fractions, finished = [], []
+    analyze(
+        [an_injected_run],
+        _PURE,
+        progress=lambda p: fractions.append(p.fraction),
+        on_run=lambda run, arrays: finished.append((run.run_id, "minip" in arrays)),
+    )
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+    assert finished == [("injected", True)]
+
+
+def test_a_cancelled_analysis_stops_at_the_next_step(an_injected_run):
+    steps = []
+
+    def cancel():
+        return len(steps) >= 2
+
+    with pytest.raises(Cancelled):
+        analyze([an_injected_run], _PURE, progress=lambda p: steps.append(p.step), cancel=cancel)
+    assert len(steps) <= 3
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 3])
+def test_very_short_runs_give_a_result_with_its_limits_stated(n_frames):
+    run = DsaSeries.from_array(np.full((n_frames, 48, 48), 900, np.uint16), run_id="short")
+    report = analyze([run], _PURE).report.run("short")
+    assert report.error == ""
+    assert report.notes
+
+
+def test_a_missing_label_bundle_is_noted_not_hidden(an_injected_run):
+    report = analyze([an_injected_run], _PURE).report
+    assert any("No labels" in note for note in report.runs[0].notes)
