@@ -1,0 +1,217 @@
+"""The user's own models: add a folder, zip or URL, verify, remove. Every path works offline.
+
+A bundle is copied to a side folder, checked there, and moved into place in one step: a refusal changes nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ClaireDSALib.models.bundle import Bundle, open_bundle
+from ClaireDSALib.models.catalogue import (
+    CATALOGUE_NAME,
+    Catalogue,
+    CatalogueEntry,
+    load_catalogue,
+    read_catalogue,
+    write_catalogue,
+)
+from ClaireDSALib.models.download import download
+from ClaireDSALib.models.errors import BundleError, UnconfirmedBundleError
+from ClaireDSALib.models.hashing import bundle_files, bundle_sha256
+from ClaireDSALib.models.resources import user_models_folder
+
+MAX_UNPACKED_BYTES = 4 * 2**30
+"""A zip that unpacks to more is refused: no label bundle is near it."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """State of one catalogued model on disk."""
+
+    name: str
+    ok: bool
+    text: str
+
+
+def entry_of(bundle: Bundle, *, source: str = "", licence: str = "") -> CatalogueEntry:
+    """Catalogue entry of an opened bundle."""
+    return CatalogueEntry(
+        name=bundle.name,
+        task=str(bundle.metadata["classifier"].get("task", "labels")),
+        version=bundle.version,
+        title=str(bundle.metadata.get("name") or bundle.name),
+        sha256=bundle.sha256,
+        files=dict(bundle.files),
+        licence=licence or str(bundle.metadata.get("copyright") or "not stated"),
+        input_kind="minip",
+        labels={label.name: label.classes for label in bundle.labels.labels},
+        size_mb=round(sum((bundle.folder / f).stat().st_size for f in bundle.files) / 1e6, 2),
+        source=source,
+        folder=bundle.folder,
+    )
+
+
+def add(
+    source: str,
+    *,
+    name: str | None = None,
+    sha256: str | None = None,
+    confirm: Callable[[Bundle], bool] = lambda _: False,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> CatalogueEntry:
+    """Add a bundle from a folder, a zip file or a URL of a zip file.
+
+    Parameters
+    ----------
+    source : str
+    name : str, optional
+        Name in the catalogue; default is the folder's.
+    sha256 : str, optional
+        Hash the bundle must have. A match counts as confirmation.
+    confirm : callable
+        Asked with the opened bundle when its hash is not known; True accepts it.
+    progress : callable, optional
+        ``(bytes so far, total or None)`` while downloading.
+
+    Raises
+    ------
+    BundleError
+        When the bundle is wrong in itself or does not have the hash asked for.
+    UnconfirmedBundleError
+        When its hash is not known and ``confirm`` says no.
+    """
+    with tempfile.TemporaryDirectory(prefix="claire-dsa-") as temporary:
+        folder = _fetch(source, Path(temporary), name, progress)
+        bundle = open_bundle(folder)
+        _check_name(bundle.name)
+        _check_runs(bundle)
+        if sha256 is not None and bundle.sha256 != sha256.lower():
+            msg = f"bundle {bundle.name!r} has hash {bundle.sha256}, expected {sha256}; it was not added"
+            raise BundleError(msg)
+        known = bundle.sha256 in load_catalogue().known_hashes
+        if sha256 is None and not known and not confirm(bundle):
+            msg = (
+                f"bundle {bundle.name!r} has hash {bundle.sha256}, which is not in the catalogue; bundle configs are "
+                "code, so it was not added without your confirmation"
+            )
+            raise UnconfirmedBundleError(msg)
+        return _install(bundle, source)
+
+
+def remove(name: str) -> None:
+    """Delete a bundle the user added.
+
+    Raises
+    ------
+    KeyError
+        When the catalogue has no such model.
+    BundleError
+        When it came with the program.
+    """
+    entry = load_catalogue().find(name)
+    if entry.origin != "user":
+        msg = f"model {name!r} came with the program and cannot be removed; add another and choose it instead"
+        raise BundleError(msg)
+    _write_user([e for e in _user_entries() if e.name != name])
+    shutil.rmtree(entry.folder, ignore_errors=True)
+
+
+def verify(catalogue: Catalogue | None = None) -> tuple[Verification, ...]:
+    """Compare every catalogued model's files with their hashes."""
+    catalogue = catalogue or load_catalogue()
+    return tuple(_verify_one(entry) for entry in catalogue.entries)
+
+
+def _verify_one(entry: CatalogueEntry) -> Verification:
+    if not entry.folder.is_dir():
+        return Verification(entry.name, False, f"folder {entry.folder} is missing; add the model again")
+    files = bundle_files(entry.folder)
+    if bad := sorted(f for f in {**files, **entry.files} if files.get(f) != entry.files.get(f)):
+        return Verification(entry.name, False, f"changed, missing or superfluous: {', '.join(bad)}")
+    if bundle_sha256(files) != entry.sha256:
+        return Verification(entry.name, False, "the catalogue's hash of the bundle contradicts those of its files")
+    return Verification(entry.name, True, f"all {len(files)} files have the hashes of the catalogue")
+
+
+def _fetch(source: str, temporary: Path, name: str | None, progress: Callable[[int, int | None], None] | None) -> Path:
+    if source.startswith(("http://", "https://")):
+        archive = download(source, user_models_folder() / "downloads", progress=progress)
+        folder = _unpack(archive, temporary / "unpacked")
+        archive.unlink()
+    elif Path(source).is_dir():
+        folder = Path(source)
+    elif zipfile.is_zipfile(source):
+        folder = _unpack(Path(source), temporary / "unpacked")
+    else:
+        msg = f"{source} is neither a bundle folder nor a zip file nor a URL"
+        raise BundleError(msg)
+    target = temporary / "bundle" / (name or folder.name)
+    shutil.copytree(folder, target, ignore=shutil.ignore_patterns("__pycache__", ".git"))
+    return target
+
+
+def _unpack(archive: Path, into: Path) -> Path:
+    """Unpack a zip and return the folder that holds ``configs/metadata.json``."""
+    with zipfile.ZipFile(archive) as zipped:
+        if sum(info.file_size for info in zipped.infolist()) > MAX_UNPACKED_BYTES:
+            msg = f"{archive.name} unpacks to more than {MAX_UNPACKED_BYTES >> 30} GiB; it was not added"
+            raise BundleError(msg)
+        for info in zipped.infolist():
+            path = PurePosixPath(info.filename)
+            if path.is_absolute() or ".." in path.parts or "\\" in info.filename:
+                msg = f"{archive.name} holds a path outside its folder ({info.filename!r}); it was not added"
+                raise BundleError(msg)
+        zipped.extractall(into)
+    found = sorted(into.rglob("configs/metadata.json"), key=lambda p: len(p.parts))
+    if not found:
+        msg = f"{archive.name} holds no MONAI bundle: configs/metadata.json is missing"
+        raise BundleError(msg)
+    folder = found[0].parents[1]
+    return folder if folder != into else into.rename(into.with_name(archive.stem))
+
+
+def _check_name(name: str) -> None:
+    import re
+
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,79}", name):
+        msg = f"a model's name has small letters, digits, '_', '-' and '.'; got {name!r}, give another with --name"
+        raise BundleError(msg)
+    existing = {entry.name: entry for entry in load_catalogue().entries}
+    if name in existing and existing[name].origin == "shipped":
+        msg = f"{name!r} is the name of a model that came with the program; give another with --name"
+        raise BundleError(msg)
+
+
+def _check_runs(bundle: Bundle) -> None:
+    """Load and run the bundle once on a phantom; damaged weights and wrong class counts show here."""
+    from ClaireDSALib.models.classifier import Classifier
+    from ClaireDSALib.models.engines import make_engine
+
+    Classifier(bundle, make_engine(bundle, device="cpu"))
+
+
+def _install(bundle: Bundle, source: str) -> CatalogueEntry:
+    home = user_models_folder()
+    home.mkdir(parents=True, exist_ok=True)
+    part, final = home / f".{bundle.name}.part", home / bundle.name
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(bundle.folder, part)
+    shutil.rmtree(final, ignore_errors=True)
+    part.rename(final)
+    entry = entry_of(open_bundle(final), source=source)
+    _write_user([e for e in _user_entries() if e.name != entry.name] + [entry])
+    return entry
+
+
+def _user_entries() -> list[CatalogueEntry]:
+    return read_catalogue(user_models_folder() / CATALOGUE_NAME, origin="user")
+
+
+def _write_user(entries: list[CatalogueEntry]) -> None:
+    write_catalogue(user_models_folder() / CATALOGUE_NAME, entries)
