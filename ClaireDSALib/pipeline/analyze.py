@@ -15,12 +15,13 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ClaireDSALib.dsa.series import DsaSeries, Pair, Skipped
 from ClaireDSALib.pipeline import provenance
+from ClaireDSALib.pipeline.fusion import judge_pair
 from ClaireDSALib.pipeline.model_set import ModelSet, is_out_of_memory
 from ClaireDSALib.pipeline.progress import (
     CancelCheck,
@@ -33,12 +34,14 @@ from ClaireDSALib.pipeline.progress import (
 from ClaireDSALib.pipeline.report import (
     CaseReport,
     CaseResult,
-    PairReport,
     RunReport,
     SkippedRecord,
 )
 from ClaireDSALib.pipeline.settings import Settings
 from ClaireDSALib.pipeline.steps import STEPS, RunState
+
+if TYPE_CHECKING:
+    from ClaireDSALib.models.sequence_reader import SequenceFindings
 
 RunCallback = Callable[[RunReport, Mapping[str, np.ndarray]], None]
 
@@ -86,16 +89,20 @@ def analyze(
     start = time.perf_counter()
     runs: list[RunReport] = []
     arrays: dict[str, Mapping[str, np.ndarray]] = {}
+    findings: dict[str, SequenceFindings] = {}
     for number, one in enumerate(series):
-        report, found = _analyze_run(one, settings, models, _part(progress, number, len(series), one.run_id), cancel)
+        state, report = _analyze_run(one, settings, models, _part(progress, number, len(series), one.run_id), cancel)
+        found = state.arrays
         runs.append(report)
         arrays[one.run_id] = found
+        if state.findings is not None:
+            findings[one.run_id] = state.findings
         if on_run is not None:
             on_run(report, found)
     progress(Progress(1.0, "done"))
     report_of_case = CaseReport(
         runs=tuple(runs),
-        pairs=tuple(PairReport(run_ids=(p.ap.run_id, p.lateral.run_id), reason=p.reason) for p in pairs),
+        pairs=tuple(judge_pair(pair, findings) for pair in pairs),
         skipped=tuple(SkippedRecord(s.source, s.reason) for s in skipped),
         provenance=provenance.collect(
             settings,
@@ -114,7 +121,7 @@ def _analyze_run(
     models: ModelSet,
     progress: Callable[[float, str], None],
     cancel: CancelCheck,
-) -> tuple[RunReport, dict[str, Any]]:
+) -> tuple[RunState, RunReport]:
     state = RunState(series, settings, models, cancel)
     error = ""
     for number, (name, step) in enumerate(STEPS):
@@ -131,7 +138,7 @@ def _analyze_run(
     report = state.report()
     if error:
         report = dataclasses.replace(report, error=error)
-    return report, state.arrays
+    return state, report
 
 
 def _part(progress: ProgressCallback, number: int, total: int, run_id: str) -> Callable[[float, str], None]:

@@ -15,6 +15,7 @@ from ClaireDSALib.pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from ClaireDSALib.models.classifier import Classification
+    from ClaireDSALib.models.sequence_reader import SequenceFindings
 
 Result = TypeVar("Result")
 
@@ -27,35 +28,39 @@ class ModelSet:
 
     Parameters
     ----------
-    load_classifier : callable, optional
-        ``(bundle, *, device) -> classifier``; the default loads bundles from the catalogue.
+    load_classifier, load_sequence_reader : callable, optional
+        ``(bundle, *, device) -> model``; the defaults load bundles from the catalogue.
     """
 
     load_classifier: LoadClassifier | None = None
-    _classifiers: dict[tuple[str, str], Any] = field(default_factory=dict)
+    load_sequence_reader: LoadClassifier | None = None
+    _models: dict[tuple[str, str, str], Any] = field(default_factory=dict)
     fallbacks: list[str] = field(default_factory=list)
     """Sentences about steps repeated on a smaller device, in order."""
 
     def label_bundle(self, settings: Settings) -> str | None:
         """Name of the label bundle to use, or None when there is none."""
-        if settings.label_bundle == "none":
-            return None
-        if settings.label_bundle != "auto":
-            return settings.label_bundle
-        from ClaireDSALib.models.catalogue import load_catalogue
+        return _chosen(settings.label_bundle, "labels")
 
-        entry = load_catalogue().default("labels")
-        return None if entry is None else entry.name
+    def sequence_bundle(self, settings: Settings) -> str | None:
+        """Name of the bundle for thrombus and phases, or None when there is none."""
+        return _chosen(settings.thrombus_bundle, "thrombus")
 
     def classify(self, minip: Any, bundle: str, settings: Settings, valid_region: Any = None) -> Classification:
         """Classify one MinIP ``(H, W)``; on CUDA out-of-memory once more on the CPU."""
 
         def run(device: str) -> Classification:
-            return self._classifier(bundle, device).classify(
+            return self._model("labels", bundle, device).classify(
                 minip, valid_region=valid_region, cam_method=settings.cam_method
             )
 
         return self._with_fallback(run, settings.device, f"labels ({bundle})")
+
+    def read_sequence(
+        self, frames: Any, times_s: Any, shape: tuple[int, int], bundle: str, settings: Settings
+    ) -> SequenceFindings:
+        """Thrombus, site and phases of one run from the opacity of its frames."""
+        return self._model("thrombus", bundle, settings.device).read(frames, times_s, shape)
 
     def take_fallbacks(self) -> tuple[str, ...]:
         """Hand over the sentences gathered since the last call."""
@@ -66,17 +71,19 @@ class ModelSet:
     def records(self) -> tuple[ModelRecord, ...]:
         """Bundles loaded so far."""
         return tuple(
-            ModelRecord(
-                name=c.name, version=c.version, sha256=c.sha256, task="labels", engine=c.engine, device=c.device
-            )
-            for c in self._classifiers.values()
+            ModelRecord(name=m.name, version=m.version, sha256=m.sha256, task=task, engine=m.engine, device=m.device)
+            for (task, _, _), m in self._models.items()
         )
 
-    def _classifier(self, bundle: str, device: str) -> Any:
-        key = (bundle, device)
-        if key not in self._classifiers:
-            self._classifiers[key] = (self.load_classifier or _load_from_catalogue)(bundle, device=device)
-        return self._classifiers[key]
+    def _model(self, task: str, bundle: str, device: str) -> Any:
+        key = (task, bundle, device)
+        if key not in self._models:
+            load = {
+                "labels": self.load_classifier or _load_classifier,
+                "thrombus": self.load_sequence_reader or _load_sequence_reader,
+            }[task]
+            self._models[key] = load(bundle, device=device)
+        return self._models[key]
 
     def _with_fallback(self, run: Callable[[str], Result], device: str, step: str) -> Result:
         try:
@@ -84,7 +91,7 @@ class ModelSet:
         except RuntimeError as error:
             if device == "cpu" or not is_out_of_memory(error):
                 raise
-            self._classifiers.clear()
+            self._models.clear()
             _free_gpu()
             self.fallbacks.append(f"{step}: the GPU ran out of memory; repeated on the CPU")
             return run("cpu")
@@ -95,10 +102,27 @@ def is_out_of_memory(error: BaseException) -> bool:
     return "out of memory" in str(error).lower()
 
 
-def _load_from_catalogue(bundle: str, *, device: str) -> Any:
+def _chosen(wish: str, task: str) -> str | None:
+    if wish == "none":
+        return None
+    if wish != "auto":
+        return wish
+    from ClaireDSALib.models.catalogue import load_catalogue
+
+    entry = load_catalogue().default(task)
+    return None if entry is None else entry.name
+
+
+def _load_classifier(bundle: str, *, device: str) -> Any:
     from ClaireDSALib.models.classifier import load_classifier
 
     return load_classifier(bundle, device=device)
+
+
+def _load_sequence_reader(bundle: str, *, device: str) -> Any:
+    from ClaireDSALib.models.sequence_reader import load_sequence_reader
+
+    return load_sequence_reader(bundle, device=device)
 
 
 def _free_gpu() -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +19,16 @@ from ClaireDSALib.pipeline.report import (
     Acquisition,
     LabelResult,
     OutOfDistribution,
+    Phases,
     RunReport,
     Suitability,
+    Thrombus,
     Vessels,
 )
 from ClaireDSALib.pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from ClaireDSALib.models.sequence_reader import SequenceFindings
 
 
 @dataclass
@@ -44,6 +49,10 @@ class RunState:
     out_of_distribution: OutOfDistribution | None = None
     suitability: Suitability | None = None
     vessels: Vessels | None = None
+    thrombus: Thrombus | None = None
+    phases: Phases | None = None
+    findings: SequenceFindings | None = None
+    """What the sequence network said; kept for judging the pair."""
     motion: str = "none"
     notes: list[str] = field(default_factory=list)
     timings_s: dict[str, float] = field(default_factory=dict)
@@ -71,6 +80,8 @@ class RunState:
             out_of_distribution=self.out_of_distribution,
             suitability=self.suitability,
             vessels=self.vessels,
+            thrombus=self.thrombus,
+            phases=self.phases,
             arrays=dict(self.descriptions),
             warnings=self.series.warnings,
             notes=tuple(self.notes),
@@ -203,6 +214,40 @@ def segment(state: RunState) -> None:
         )
 
 
+def read_sequence(state: RunState) -> None:
+    """Thrombus yes/no, where, and the phase of every frame, from the whole sequence."""
+    bundle = state.models.sequence_bundle(state.settings)
+    if bundle is None:
+        state.notes.append("Thrombus and phases were not assessed: no sequence bundle is installed or chosen.")
+        return
+    if state.opacity_frames is None:
+        state.notes.append("Thrombus and phases were not assessed: they need a subtracted run.")
+        return
+    if state.series.n_frames < _MIN_SEQUENCE:
+        state.notes.append(f"Thrombus and phases were not assessed: {state.series.n_frames} frames are too few.")
+        return
+    with state.step("sequence"):
+        found = state.models.read_sequence(
+            _cancellable(state), state.series.times_s, state.series.shape, bundle, state.settings
+        )
+        state.phases = Phases(found.phases, f"sequence network ({bundle})", _rounded(found.phase_probabilities))
+        if reason := _why_left_out(state):
+            state.notes.append(f"Thrombus was not assessed: {reason}")
+            return
+        state.findings = found
+        state.add("thrombus_heat", found.heat, "(h, w) float32 where a thrombus would be; spans the whole image")
+        state.add("missing_territory", found.territory, "(h, w) float32 probability of missing perfusion, 0 to 1")
+        state.thrombus = Thrombus(
+            probability=found.probability,
+            threshold=found.threshold,
+            present=found.present,
+            uncertainty=found.uncertainty,
+            site_px=found.site_px if found.present else None,
+            heat_array="thrombus_heat",
+            text="from this view alone",
+        )
+
+
 def map_times(state: RunState) -> None:
     """Temporal maps and the colour summary, on true times."""
     if not state.settings.maps:
@@ -233,8 +278,12 @@ STEPS: tuple[tuple[str, Callable[[RunState], None]], ...] = (
     ("labels", classify),
     ("suitability", judge),
     ("vessels", segment),
+    ("sequence", read_sequence),
     ("maps", map_times),
 )
+
+_MIN_SEQUENCE = 4
+"""Fewer frames show no passage of contrast."""
 
 _MAPS = {
     "time_to_peak": "time to peak, s",
@@ -266,6 +315,32 @@ def _label_result(state: RunState, label: Any, cams: dict[str, npt.NDArray[np.fl
         predicted=label.classes[int(np.argmax(probabilities))],
         cam_arrays=names,
     )
+
+
+def _why_left_out(state: RunState) -> str:
+    """Reason why the labels make a thrombus verdict meaningless, or nothing."""
+    if not state.labels or state.settings.segment_unsuitable:
+        return ""
+    from ClaireDSALib.pipeline import suitability
+
+    verdict = suitability.judge(
+        state.labels,
+        suitability.load_rules("thrombus"),
+        maskable=state.mask is not None,
+        out_of_distribution=state.out_of_distribution,
+    )
+    return next((reason.text for reason in verdict.reasons if reason.severity == "exclude"), "")
+
+
+def _cancellable(state: RunState) -> Iterator[npt.NDArray[np.float32]]:
+    for index in range(state.series.n_frames):
+        if state.cancel():
+            raise Cancelled
+        yield state.opacity_frames.read(index)
+
+
+def _rounded(probabilities: npt.NDArray[np.floating]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(round(float(p), 4) for p in row) for row in probabilities)
 
 
 def _correct_motion(state: RunState) -> None:
