@@ -34,6 +34,11 @@ SMALLEST_SHIFT_PX = 0.05
 _RIGID_ADVANTAGE = 0.03
 """Rotation is taken along only when it gains this much more than translation alone."""
 
+SHUTTER_MARGIN = 0.01
+"""Of the longer side: how far the soft edge of a shutter reaches into the picture."""
+
+_STEADY = 0.99
+
 _BLOCKS = 4
 """Blocks per side from whose shifts a rotation is fitted."""
 
@@ -50,6 +55,8 @@ class CorrectedFrames:
 
     subtracted: SubtractedFrames
     displacements: tuple[Displacement | None, ...]
+    steady: npt.NDArray[np.float32]
+    """(H, W) 1 inside the picture, 0 near its border and its shutters, whose soft edges do not move along."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -71,7 +78,9 @@ class CorrectedFrames:
             return self.subtracted.read(index)
         reference = _reference(self.subtracted)
         frame = _without_shutters(self.subtracted, self.subtracted.attenuation(index), reference)
-        return self.subtracted.inside(resample(frame, displacement) - reference)
+        opacity = resample(frame, displacement) - reference
+        opacity[resample(self.steady, displacement) < _STEADY] = 0.0
+        return self.subtracted.inside(opacity)
 
     def __iter__(self) -> Iterator[Opacity]:
         return (self.read(index) for index in range(self.n_frames))
@@ -162,7 +171,7 @@ def correct_motion(
     scaled = tuple(d.scaled(work.factor, subtracted.shape[1:]) if d else None for d in displacements)
     shifts = np.array([d.mean_px() if d else (0.0, 0.0) for d in scaled], np.float32)
     angles = np.array([d.angle_deg() if d else 0.0 for d in scaled], np.float32)
-    return MotionCorrection(CorrectedFrames(subtracted, scaled), shifts, gain, True, name, angles)
+    return MotionCorrection(CorrectedFrames(subtracted, scaled, _steady(subtracted)), shifts, gain, True, name, angles)
 
 
 Estimate = list[Displacement | None]
@@ -316,6 +325,15 @@ def _detail(reference: npt.NDArray[np.float32], blocks: Aligner) -> npt.NDArray[
 def _reference(subtracted: SubtractedFrames) -> npt.NDArray[np.float32]:
     number = next(n for n in subtracted.covering if n >= 0)
     return np.broadcast_to(np.asarray(subtracted.references[number], np.float32), subtracted.shape[1:])
+
+
+def _steady(subtracted: SubtractedFrames) -> npt.NDArray[np.float32]:
+    h, w = subtracted.shape[1:]
+    margin = max(1, round(SHUTTER_MARGIN * max(h, w)))
+    region = subtracted.series.valid_region
+    steady = np.ones((h, w), bool) if region is None else ndimage.binary_erosion(region, iterations=margin)
+    steady[[0, -1]] = steady[:, [0, -1]] = False
+    return steady.astype(np.float32)
 
 
 def _without_shutters(

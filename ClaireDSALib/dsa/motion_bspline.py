@@ -17,6 +17,9 @@ MESH = 5
 
 _ITERATIONS = 30
 _BLUR_PX = 1.0
+_BACKGROUND_PX = 8.0
+"""Standard deviation, coarse pixels, of what is taken off as background: blush must not pull the mesh."""
+
 _CONTRAST_SIGMAS = 3.0
 """Pixels that stay darker than the mask by this many robust standard deviations hold contrast and do not count."""
 
@@ -55,8 +58,8 @@ class BsplineRegistration:
         return Field(_composed(begin, np.stack(fine) * self._step))
 
     def _coarse(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        blurred = ndimage.gaussian_filter(image, _BLUR_PX * self._step)
-        return np.ascontiguousarray(blurred[:: self._step, :: self._step])
+        blurred = ndimage.gaussian_filter(image, _BLUR_PX * self._step)[:: self._step, :: self._step]
+        return blurred - ndimage.gaussian_filter(blurred, _BACKGROUND_PX)
 
     def _fit(self, moving: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """(2, h, w) displacement in coarse pixels, row and column."""

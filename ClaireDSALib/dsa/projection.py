@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -111,6 +112,26 @@ def minip_of_array(frames: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def worker_count(n_frames: int, workers: int | None = None) -> int:
     """Threads for ``n_frames`` frames: one per processor unless told, never more than frames."""
     return max(1, min(workers or os.cpu_count() or 1, n_frames, _MAX_WORKERS))
+
+
+def read_ahead(
+    read: Callable[[int], npt.NDArray[Any]], n_frames: int, *, workers: int | None = None
+) -> Iterator[npt.NDArray[Any]]:
+    """Frames 0 to ``n_frames`` - 1 in order, the next few being decoded meanwhile in other threads.
+
+    At most one frame per worker waits, so memory stays bounded.
+    """
+    count = worker_count(n_frames, workers)
+    if count == 1:
+        yield from map(read, range(n_frames))
+        return
+    with ThreadPoolExecutor(count) as pool:
+        waiting = deque(pool.submit(read, index) for index in range(count))
+        for index in range(n_frames):
+            frame = waiting.popleft().result()
+            if index + count < n_frames:
+                waiting.append(pool.submit(read, index + count))
+            yield frame
 
 
 def _checked_frames(series: DsaSeries, frames: Iterable[int] | None) -> tuple[int, ...]:
