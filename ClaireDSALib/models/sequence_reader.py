@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ClaireDSALib.models.bundle import read_metadata
-from ClaireDSALib.models.catalogue import load_catalogue
-from ClaireDSALib.models.errors import BundleError, UnconfirmedBundleError
+from ClaireDSALib.models.errors import BundleError
 from ClaireDSALib.models.hashing import bundle_files, bundle_sha256
+from ClaireDSALib.models.known_bundle import load_known
+from ClaireDSALib.models.onnx_session import open_session
 from ClaireDSALib.models.phase_path import best_path
 from ClaireDSALib.models.sequence_input import SequenceInput, prepare_sequence
 
@@ -80,7 +81,7 @@ class SequenceReader:
         self.size_px = int(section["size_px"])
         self.phases: tuple[str, ...] = tuple(section["phases"])
         self._temperature = float(section["temperature"])
-        self._session = _session(folder / str(section["onnx"]))
+        self._session = open_session(folder / str(section["onnx"]))
 
     def read(
         self, frames: Iterable[npt.NDArray[np.floating]], times_s: npt.NDArray[np.float64], shape: tuple[int, int]
@@ -138,21 +139,7 @@ def load_sequence_reader(bundle: str | Path, device: str = "auto", *, confirmed:
         When the bundle was changed since it was catalogued, or is no sequence bundle.
     """
     del device  # a run of 24 small frames takes 0.1 s on one core; a GPU would not be felt
-    catalogue = load_catalogue()
-    if isinstance(bundle, str) and bundle in catalogue.names:
-        entry = catalogue.find(bundle)
-        reader = SequenceReader(entry.folder)
-        if reader.sha256 != entry.sha256:
-            msg = f"bundle {bundle!r} does not have the hash in the catalogue; it was not loaded, add it again"
-            raise BundleError(msg)
-        return reader
-    if not Path(bundle).is_dir():
-        catalogue.find(str(bundle))
-    reader = SequenceReader(Path(bundle))
-    if not confirmed and reader.sha256 not in catalogue.known_hashes:
-        msg = f"bundle {reader.name!r} has a hash that is not in the catalogue; add it first if you trust its source"
-        raise UnconfirmedBundleError(msg)
-    return reader
+    return load_known(bundle, SequenceReader, confirmed=confirmed)
 
 
 def fuse_views(first: SequenceFindings, second: SequenceFindings) -> tuple[float, float]:
@@ -168,18 +155,6 @@ def _section(name: str, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
         msg = f"bundle {name!r} is no sequence bundle: its metadata.json needs {_SECTION!r} with {sorted(needed)}"
         raise BundleError(msg)
     return section
-
-
-def _session(path: Path) -> Any:
-    import onnxruntime
-
-    if not path.is_file():
-        msg = f"{path.name} is missing from the sequence bundle; add the bundle again"
-        raise BundleError(msg)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _site(heat: npt.NDArray[np.floating], prepared: SequenceInput, shape: tuple[int, int]) -> tuple[float, float]:

@@ -1,0 +1,52 @@
+"""Loading of bundles that are not label bundles: same catalogue, same hash check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from ClaireDSALib.models.catalogue import load_catalogue
+from ClaireDSALib.models.errors import BundleError, UnconfirmedBundleError
+
+
+class Hashed(Protocol):
+    """A loaded model that knows its bundle's hash."""
+
+    name: str
+    sha256: str
+
+
+Model = TypeVar("Model", bound=Hashed)
+
+
+def load_known(bundle: str | Path, build: Callable[[Path], Model], *, confirmed: bool = False) -> Model:
+    """Load a bundle by name or folder, only when its hash is known or the caller vouches for it.
+
+    Raises
+    ------
+    KeyError
+        When the name is not in the catalogue and no folder has it.
+    UnconfirmedBundleError
+        When the hash is not in the catalogue and ``confirmed`` is False.
+    BundleError
+        When files were changed since they were catalogued.
+    """
+    catalogue = load_catalogue()
+    if isinstance(bundle, str) and bundle in catalogue.names:
+        entry = catalogue.find(bundle)
+        model = build(entry.folder)
+        if model.sha256 != entry.sha256:
+            msg = f"bundle {bundle!r} does not have the hash in the catalogue; it was not loaded, add it again"
+            raise BundleError(msg)
+        return model
+    if not Path(bundle).is_dir():
+        catalogue.find(str(bundle))
+    model = build(Path(bundle))
+    if not confirmed and model.sha256 not in catalogue.known_hashes:
+        msg = (
+            f"bundle {model.name!r} has hash {model.sha256[:12]}..., which is not in the catalogue; "
+            "add it first if you trust its source"
+        )
+        raise UnconfirmedBundleError(msg)
+    return model
