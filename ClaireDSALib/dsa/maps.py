@@ -63,8 +63,8 @@ class TemporalMaps:
         count as none.
     mean_transit_time_s
         Centre of mass of the opacity in time minus the arrival time: the mean time since arrival at which
-        contrast is seen in the pixel; NaN where the arrival was not seen. It includes the length of the injection and is cut short by the end of
-        the run, as on every console; no deconvolution.
+        contrast is seen in the pixel; NaN where the arrival was not seen. It includes the length of the
+        injection and is cut short by the end of the run, as on every console; no deconvolution.
     smallest_peak
         Peaks below this were taken for noise, log attenuation.
     """
