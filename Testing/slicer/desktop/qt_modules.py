@@ -21,7 +21,8 @@ def make_qt(ui_loader: type) -> types.ModuleType:
     QtCore.qInstallMessageHandler(_keep_message)
     module = types.ModuleType("qt")
     for source in (QtCore, QtGui, QtWidgets, QtNetwork, QtUiTools):
-        for name, value in vars(source).items():
+        for name in dir(source):  # not vars(): PySide6 makes its classes when they are asked for
+            value = getattr(source, name)
             if name.startswith("Q") and isinstance(value, type):
                 setattr(module, name, proxy_class(value) if issubclass(value, QObject) else value)
     module.Qt = QtCore.Qt

@@ -1,0 +1,175 @@
+"""The case in the scene: reading runs in, finding them, their files and their results. No widgets."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from . import review
+from .host import DesktopHost
+
+Say = Callable[[str], None]
+
+
+class Case:
+    """Forwards between the scene and the library; the scene holds the truth, the report node above all."""
+
+    def __init__(self) -> None:
+        self.host = DesktopHost()
+        self.report: Any = None
+        """CaseReport of the scene, None before the first result."""
+        self._files: dict[str, str] = {}
+        """Run -> file it was read from, as long as this session lasts; never written into the scene."""
+
+    # ---- what is in the scene
+
+    def run_ids(self) -> list[str]:
+        """Runs whose sequence is in the scene."""
+        from ClaireDSALib import mrml
+
+        return [r for r in mrml.run_ids(self.host) if mrml.find_nodes(self.host, r)[0] is not None]
+
+    def nodes(self, run_id: str) -> tuple[Any, Any]:
+        """``(SeriesNodes, ResultNodes)``; None for what is missing."""
+        from ClaireDSALib import mrml
+
+        return mrml.find_nodes(self.host, run_id) if run_id else (None, None)
+
+    def run_report(self, run_id: str) -> Any:
+        """RunReport or None."""
+        return next((r for r in self.report.runs if r.run_id == run_id), None) if self.report is not None else None
+
+    def description(self, nodes: Any) -> dict[str, Any]:
+        """What the scene keeps of a run beside its pixels."""
+        from ClaireDSALib.mrml.sequences import SERIES_ATTRIBUTE
+
+        return json.loads(nodes.sequence.GetAttribute(SERIES_ATTRIBUTE) or "{}")
+
+    def partner(self, run_id: str) -> str:
+        """The other view of a biplane run, empty when there is none."""
+        nodes, _results = self.nodes(run_id)
+        if nodes is None:
+            return ""
+        for other in self.run_ids():
+            other_nodes, _results = self.nodes(other)
+            if other != run_id and other_nodes.browser.GetID() == nodes.browser.GetID():
+                return other
+        return ""
+
+    def restore(self) -> None:
+        """Read the report back from the scene, after loading or clearing it."""
+        from ClaireDSALib import mrml
+
+        self.report = mrml.restore_case(self.host)
+
+    # ---- reading in
+
+    def add_folder(self, folder: Path, say: Say) -> tuple[list[str], list[str]]:
+        """Read every run of a file or folder into the scene; returns run ids and sentences on what was left out."""
+        from ClaireDSALib.dsa import read
+
+        result = read(folder, progress=lambda done, total, what: say(f"{what} {done}/{total}"))
+        added = self.add_series(result.series, result.pairs, say)
+        return added, [f"{s.source}: {s.reason}" for s in result.skipped]
+
+    def add_series(self, series: Any, pairs: Any, say: Say) -> list[str]:
+        """Show series and biplane pairs; runs that are there already are left alone."""
+        from ClaireDSALib import mrml
+
+        present = set(self.run_ids())
+        new = [s for s in series if s.run_id not in present]
+        paired: set[str] = set()
+        for pair in pairs:
+            ids = {pair.ap.run_id, pair.lateral.run_id}
+            if not ids & (present | paired):
+                say(f"showing {pair.reason or 'a biplane run'}")
+                mrml.show_pair(self.host, pair)
+                paired |= ids
+        for number, one in enumerate(new):
+            if one.run_id not in paired:
+                say(f"showing run {number + 1}/{len(new)}")
+                mrml.show_series(self.host, one)
+        for one in new:
+            self.remember_file(one)
+        return [s.run_id for s in new]
+
+    def adopt(self, sequence: Any) -> str:
+        """Make a run of a sequence that another module loaded; returns its id."""
+        from ClaireDSALib import mrml
+
+        browser = self.host.logic("sequences").GetFirstBrowserNodeForSequenceNode(sequence)
+        series = mrml.series_from_sequence(sequence, browser=browser)
+        return (self.add_series([series], [], lambda _text: None) or [series.run_id])[0]
+
+    def remember_file(self, series: Any) -> None:
+        """Keep the path of a run read from one file, so that the worker can read it itself."""
+        path = getattr(getattr(series.frames, "source", None), "path", None)
+        if path is not None:
+            self._files[series.run_id] = str(path)
+
+    # ---- jobs
+
+    def groups(self, run_ids: list[str]) -> list[tuple[str, ...]]:
+        """Runs that are analysed together: the two views of a pair, every other run alone."""
+        found: list[tuple[str, ...]] = []
+        taken: set[str] = set()
+        for run_id in run_ids:
+            if run_id not in taken:
+                other = self.partner(run_id)
+                group = (run_id, other) if other else (run_id,)
+                taken.update(group)
+                found.append(group)
+        return found
+
+    def analyze_job(self, run_ids: tuple[str, ...], settings: Any) -> tuple[Any, tempfile.TemporaryDirectory[str] | None]:
+        """Job for the worker: by files where they are known, else by frames written out of the scene."""
+        from ClaireDSALib.mrml import series_from_nodes
+        from ClaireDSALib.pipeline.series_store import save_series
+        from ClaireDSALib.pipeline.worker import AnalyzeJob
+
+        files = [self._file_of(run_id) for run_id in run_ids]
+        if all(files):
+            return AnalyzeJob(paths=tuple(dict.fromkeys(files)), run_ids=run_ids, settings=settings), None
+        folder = tempfile.TemporaryDirectory(prefix="claire-dsa-", dir=slicer.app.temporaryPath)
+        stored = [save_series(Path(folder.name) / r, series_from_nodes(self.nodes(r)[0])) for r in run_ids]
+        return AnalyzeJob(stored=tuple(str(s) for s in stored), run_ids=run_ids, settings=settings), folder
+
+    def take_run(self, run: Any, arrays: Any) -> None:
+        """Show the results of one run and keep them in the report."""
+        from ClaireDSALib import mrml
+        from ClaireDSALib.pipeline.report import CaseReport
+
+        nodes, _results = self.nodes(run.run_id)
+        if nodes is None:
+            return  # removed from the scene meanwhile
+        mrml.show_result(self.host, run, arrays, nodes)
+        self.store(review.merged(self.report, CaseReport(runs=(run,))))
+
+    def take_report(self, report: Any) -> None:
+        """The job's whole report: pairs and provenance too."""
+        present = set(self.run_ids())
+        self.store(review.merged(self.report, report) if {r.run_id for r in report.runs} <= present else self.report)
+
+    def store(self, report: Any) -> None:
+        """Keep the report and write it into the scene."""
+        from ClaireDSALib import mrml
+
+        self.report = report
+        if report is not None:
+            mrml.store_report(self.host, report)
+
+    def _file_of(self, run_id: str) -> str:
+        if run_id in self._files and Path(self._files[run_id]).is_file():
+            return self._files[run_id]
+        nodes, _results = self.nodes(run_id)
+        refs = self.description(nodes).get("frame_refs", [])
+        uids = {ref["sop_instance_uid"] for ref in refs}
+        database = getattr(slicer, "dicomDatabase", None)
+        if len(uids) != 1 or database is None or not database.isOpen:
+            return ""
+        return database.fileForInstance(uids.pop()) or ""
