@@ -57,6 +57,7 @@ class CatalogueEntry:
         del data["origin"], data["folder"]
         data["labels"] = {name: list(classes) for name, classes in self.labels.items()}
         data["files"] = dict(sorted(self.files.items()))
+        data["figures"] = list(data["figures"])
         return data
 
 

