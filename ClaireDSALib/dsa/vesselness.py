@@ -165,11 +165,11 @@ def _largest(shape: tuple[int, int], levels: Iterable[Picture]) -> Picture:
     """Pixel-wise maximum over the scales, coarse ones brought back to full size."""
     out = np.zeros(shape, np.float32)
     for level in levels:
-        np.maximum(out, _to_size(level, shape), out=out)
+        np.maximum(out, upsampled(level, shape), out=out)
     return out
 
 
-def _to_size(level: Picture, shape: tuple[int, int]) -> Picture:
+def upsampled(level: Picture, shape: tuple[int, int]) -> Picture:
     """Linear interpolation of a decimated picture, sample 0 upon sample 0."""
     if level.shape == shape:
         return level
