@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Any
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -91,7 +92,7 @@ def _set(view: str, background: Any, foreground: Any, opacity: float) -> None:
     composite.SetLabelVolumeID(None)
     composite.SetForegroundOpacity(opacity)
     if background is not None and before != background.GetID():
-        widget.sliceLogic().FitSliceToBackground()
+        qt.QTimer.singleShot(0, widget.fitSliceToBackground)  # a view just made has its size only then
 
 
 def _view(name: str, position: int, label: str, color: str) -> str:
