@@ -18,6 +18,7 @@ LAST_HUE = 0.64
 _GAMMA = 0.5
 """Below one: thin vessels stay visible beside thick ones."""
 
+_TINY = float(np.finfo(np.float32).tiny)
 _BRIGHT_PERCENTILE = 99.0
 _EARLY_PERCENTILE, _LATE_PERCENTILE = 2.0, 98.0
 
@@ -65,10 +66,10 @@ def color_summary(maps: TemporalMaps, *, times_s: npt.NDArray[np.floating] | Non
     picture = np.zeros((*shown.shape, 3), np.uint8)
     if not contrast.any():
         return picture
-    span = max(scale.last_s - scale.first_s, np.finfo(np.float32).tiny)
+    span = max(scale.last_s - scale.first_s, _TINY)
     place = np.clip((shown[contrast] - scale.first_s) / span, 0.0, 1.0)
     opacity = np.maximum(maps.peak_opacity[contrast], 0.0)
-    full = max(float(np.percentile(opacity, _BRIGHT_PERCENTILE)), np.finfo(np.float32).tiny)
+    full = max(float(np.percentile(opacity, _BRIGHT_PERCENTILE)), _TINY)
     bright = np.clip(opacity / full, 0.0, 1.0) ** _GAMMA
     picture[contrast] = np.round(255 * _rgb(place) * bright[:, None]).astype(np.uint8)
     return picture

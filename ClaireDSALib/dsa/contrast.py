@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +9,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from ClaireDSALib.dsa.attenuation import attenuation_curve
-from ClaireDSALib.dsa.projection import worker_count
-from ClaireDSALib.dsa.series import DsaSeries
+from ClaireDSALib.dsa.decode_stream import for_each_frame
+from ClaireDSALib.dsa.series import DsaSeries, Frame
 
 THUMBNAIL_PX = 128
 """Longer side of the area-averaged frames; averaging also takes out most of the quantum noise."""
@@ -154,8 +153,13 @@ def _first_lasting(arrived: npt.NDArray[np.bool_], start: int) -> int | None:
 def _thumbnails(series: DsaSeries, workers: int | None) -> npt.NDArray[np.float64]:
     """Area-averaged stored values: (T, h, w)."""
     factor = _factor(series.shape)
-    with ThreadPoolExecutor(worker_count(series.n_frames, workers)) as pool:
-        return np.stack(list(pool.map(lambda i: _area_mean(series.frame(i), factor), range(series.n_frames))))
+    thumbnails: list[npt.NDArray[np.float64]] = [np.empty(0)] * series.n_frames
+
+    def shrink(index: int, frame: Frame) -> None:
+        thumbnails[index] = _area_mean(frame, factor)
+
+    for_each_frame(series, shrink, workers)
+    return np.stack(thumbnails)
 
 
 def _thumbnail_region(series: DsaSeries, thumbnails: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:

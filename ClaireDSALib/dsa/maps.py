@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ClaireDSALib.dsa.projection import read_ahead
+from ClaireDSALib.dsa.opacity_frames import OpacityArray, OpacityFrames, iter_opacity
 from ClaireDSALib.dsa.series import DsaSeries
 
 Map = npt.NDArray[np.float32]
@@ -31,17 +30,6 @@ _NOISE_PAIRS = 12
 
 _SAMPLE_STEP = 3
 """Of the rows and columns the noise is measured on."""
-
-
-class OpacityFrames(Protocol):
-    """What :func:`~ClaireDSALib.dsa.subtraction.subtract` and the motion correction return."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """``(T, H, W)``."""
-
-    def read(self, index: int) -> npt.NDArray[np.float32]:
-        """(H, W) float32 opacity of a frame."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +97,7 @@ def temporal_maps(
     Runs of one or two frames give maps too: without a neighbour on both sides the time to peak is that of the
     frame, and of a single frame the area is 0 and the transit time unknown.
     """
-    frames = _Stack(opacity_frames) if isinstance(opacity_frames, np.ndarray) else opacity_frames
+    frames = OpacityArray(opacity_frames) if isinstance(opacity_frames, np.ndarray) else opacity_frames
     expected = (series.n_frames, *series.shape)
     if tuple(frames.shape) != expected:
         msg = f"opacity must have the shape of the run {expected}; got {tuple(frames.shape)}"
@@ -136,20 +124,6 @@ def temporal_maps(
 
 
 @dataclass(frozen=True)
-class _Stack:
-    """Opacity frames that already lie in memory."""
-
-    array: npt.NDArray[np.floating]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return self.array.shape  # type: ignore[return-value]
-
-    def read(self, index: int) -> npt.NDArray[np.float32]:
-        return np.asarray(self.array[index], np.float32)
-
-
-@dataclass(frozen=True)
 class _Totals:
     """Per pixel, over the whole run."""
 
@@ -170,7 +144,7 @@ def _first_pass(frames: OpacityFrames, times_s: npt.NDArray[np.float64]) -> tupl
     weights, moments = _trapezoid_weights(times_s)
     differences: list[float] = []
     previous: npt.NDArray[np.float32] | None = None
-    for index, opacity in enumerate(read_ahead(frames.read, frames.shape[0])):
+    for index, opacity in enumerate(iter_opacity(frames)):
         np.copyto(totals.peak_index, index, where=opacity > totals.peak)
         np.maximum(totals.peak, opacity, out=totals.peak)
         if previous is not None and len(differences) < _NOISE_PAIRS:
@@ -210,7 +184,7 @@ def _second_pass(
     before, after = np.full(level.shape, np.nan, np.float32), np.full(level.shape, np.nan, np.float32)
     arrival = _Arrival(level, peak_index, times_s)
     last = int(peak_index.max(initial=0))
-    for index, opacity in enumerate(read_ahead(frames.read, min(last + 2, frames.shape[0]))):
+    for index, opacity in enumerate(iter_opacity(frames, indices=range(min(last + 2, frames.shape[0])))):
         np.copyto(before, opacity, where=peak_index == index + 1)
         np.copyto(after, opacity, where=peak_index == index - 1)
         arrival.add(index, opacity)

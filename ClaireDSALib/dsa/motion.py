@@ -11,9 +11,10 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from ClaireDSALib.dsa.displacement import Displacement, Rigid, resample
+from ClaireDSALib.dsa.opacity_frames import Opacity
 from ClaireDSALib.dsa.phase_correlation import Aligner, align_to
 from ClaireDSALib.dsa.series import DsaSeries
-from ClaireDSALib.dsa.subtraction import MaskChoice, Opacity, SubtractedFrames, subtract
+from ClaireDSALib.dsa.subtraction import MaskChoice, SubtractedFrames, subtract
 
 Method = Literal["auto", "translation", "rigid", "bspline"]
 
@@ -76,7 +77,7 @@ class CorrectedFrames:
         displacement = self.displacements[index]
         if displacement is None or self.subtracted.covering[index] < 0:
             return self.subtracted.read(index)
-        reference = _reference(self.subtracted)
+        reference = self.subtracted.reference(index)
         frame = _without_shutters(self.subtracted, self.subtracted.attenuation(index), reference)
         opacity = resample(frame, displacement) - reference
         opacity[resample(self.steady, displacement) < _STEADY] = 0.0
@@ -323,8 +324,8 @@ def _detail(reference: npt.NDArray[np.float32], blocks: Aligner) -> npt.NDArray[
 
 
 def _reference(subtracted: SubtractedFrames) -> npt.NDArray[np.float32]:
-    number = next(n for n in subtracted.covering if n >= 0)
-    return np.broadcast_to(np.asarray(subtracted.references[number], np.float32), subtracted.shape[1:])
+    """The one mask; see :meth:`SubtractedFrames.one_reference`."""
+    return subtracted.reference(next(i for i, number in enumerate(subtracted.covering) if number >= 0))
 
 
 def _steady(subtracted: SubtractedFrames) -> npt.NDArray[np.float32]:

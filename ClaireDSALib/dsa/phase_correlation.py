@@ -108,7 +108,7 @@ def _soft(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
     """Fade to zero towards shutters, from 2 to 6 pixels away from them."""
     if inside.all():
         return np.ones(inside.shape, np.float32)
-    blocks = inside.reshape(-1, *inside.shape[-2:])
+    blocks = np.asarray(inside.reshape(-1, *inside.shape[-2:]))
     distance = np.stack(
         [ndimage.distance_transform_edt(np.pad(b, 1, constant_values=True))[1:-1, 1:-1] for b in blocks]
     )

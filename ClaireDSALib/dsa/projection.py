@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from ClaireDSALib.dsa.decode_stream import reduce_frames
 from ClaireDSALib.dsa.series import ArrayFrames, DsaSeries
 
 Kind = Literal["min", "max", "mean"]
 
 KINDS: tuple[Kind, ...] = ("min", "max", "mean")
 
-_MAX_WORKERS = 16
-"""More decoding threads than this gain nothing: memory bandwidth is the limit before."""
-
-Accumulator = dict[str, npt.NDArray[Any]]
+_OPERATIONS = {"min": np.minimum, "max": np.maximum, "mean": np.add}
 
 
 def minip(
@@ -88,11 +84,10 @@ def project(
     chosen = _checked_frames(series, frames)
     if isinstance(series.frames, ArrayFrames):
         return _project_array(series.frames.array, chosen, kinds)
-    count = worker_count(len(chosen), workers)
-    shares = [chosen[start::count] for start in range(count)]
-    with ThreadPoolExecutor(len(shares)) as pool:
-        parts = list(pool.map(lambda share: _accumulate(series.frames.read, share, kinds), shares))
-    return _finish(parts, len(chosen))
+    totals = reduce_frames(
+        series, lambda: _Totals.empty(series, kinds), _Totals.with_frame, _Totals.merged, workers, chosen
+    )
+    return totals.finished(len(chosen))
 
 
 def minip_of_array(frames: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -107,31 +102,6 @@ def minip_of_array(frames: npt.NDArray[Any]) -> npt.NDArray[Any]:
         msg = f"frames must be (T, H, W) with at least one frame; got shape {frames.shape}"
         raise ValueError(msg)
     return frames.min(axis=0)
-
-
-def worker_count(n_frames: int, workers: int | None = None) -> int:
-    """Threads for ``n_frames`` frames: one per processor unless told, never more than frames."""
-    return max(1, min(workers or os.cpu_count() or 1, n_frames, _MAX_WORKERS))
-
-
-def read_ahead(
-    read: Callable[[int], npt.NDArray[Any]], n_frames: int, *, workers: int | None = None
-) -> Iterator[npt.NDArray[Any]]:
-    """Frames 0 to ``n_frames`` - 1 in order, the next few being decoded meanwhile in other threads.
-
-    At most one frame per worker waits, so memory stays bounded.
-    """
-    count = worker_count(n_frames, workers)
-    if count == 1:
-        yield from map(read, range(n_frames))
-        return
-    with ThreadPoolExecutor(count) as pool:
-        waiting = deque(pool.submit(read, index) for index in range(count))
-        for index in range(n_frames):
-            frame = waiting.popleft().result()
-            if index + count < n_frames:
-                waiting.append(pool.submit(read, index + count))
-            yield frame
 
 
 def _checked_frames(series: DsaSeries, frames: Iterable[int] | None) -> tuple[int, ...]:
@@ -157,23 +127,30 @@ def _project_array(
     return {kind: functions[kind]() for kind in kinds}
 
 
-def _accumulate(read: Callable[[int], npt.NDArray[Any]], share: tuple[int, ...], kinds: Sequence[Kind]) -> Accumulator:
-    first = read(share[0])
-    totals: Accumulator = {kind: first.astype(np.uint64) if kind == "mean" else first.copy() for kind in kinds}
-    operations = {"min": np.minimum, "max": np.maximum, "mean": np.add}
-    for index in share[1:]:
-        frame = read(index)
-        for kind, total in totals.items():
-            operations[kind](total, frame, out=total)
-    return totals
+@dataclass(frozen=True)
+class _Totals:
+    """Running projections of one worker."""
 
+    arrays: dict[str, npt.NDArray[Any]]
 
-def _finish(parts: list[Accumulator], n_frames: int) -> dict[str, npt.NDArray[Any]]:
-    operations = {"min": np.minimum, "max": np.maximum, "mean": np.add}
-    totals = parts[0]
-    for part in parts[1:]:
-        for kind, total in totals.items():
-            operations[kind](total, part[kind], out=total)
-    if "mean" in totals:
-        totals["mean"] = (totals["mean"] / n_frames).astype(np.float32)
-    return totals
+    @classmethod
+    def empty(cls, series: DsaSeries, kinds: Sequence[Kind]) -> _Totals:
+        dtype = series.frames.dtype
+        starts = {"min": (np.iinfo(dtype).max, dtype), "max": (0, dtype), "mean": (0, np.dtype(np.uint64))}
+        return cls({kind: np.full(series.shape, *starts[kind]) for kind in kinds})
+
+    def with_frame(self, _: int, frame: npt.NDArray[np.unsignedinteger]) -> _Totals:
+        for kind, total in self.arrays.items():
+            _OPERATIONS[kind](total, frame, out=total)
+        return self
+
+    def merged(self, other: _Totals) -> _Totals:
+        for kind, total in self.arrays.items():
+            _OPERATIONS[kind](total, other.arrays[kind], out=total)
+        return self
+
+    def finished(self, n_frames: int) -> dict[str, npt.NDArray[Any]]:
+        return {
+            kind: (total / n_frames).astype(np.float32) if kind == "mean" else total
+            for kind, total in self.arrays.items()
+        }

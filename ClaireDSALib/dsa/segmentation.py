@@ -110,7 +110,7 @@ def segment_classical(
         raise ValueError(msg)
     picture = _from_minip(minip) if minip is not None else _checked(opacity)
     if valid_region is None and minip is not None:
-        valid_region = ~_dark_border(np.asarray(minip))
+        valid_region = ~_dark_border(np.asarray(minip, np.float32))
     region = _shrunk(valid_region, picture.shape)
     mask, threshold = _segment(picture, region)
     centerline = centerline_of(mask)
@@ -136,8 +136,8 @@ def _from_minip(minip: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
     if values.min() == values.max():
         msg = f"every pixel of the MinIP is {values.flat[0]:g}; there is nothing to segment"
         raise ValueError(msg)
-    is_integer = np.issubdtype(minip.dtype, np.integer)
-    return -values / np.float32(np.iinfo(minip.dtype).max if is_integer else 1.0)
+    full = np.iinfo(str(minip.dtype)).max if np.issubdtype(minip.dtype, np.integer) else 1.0
+    return values * np.float32(-1.0 / full)
 
 
 def _checked(picture: npt.NDArray[np.generic] | None) -> npt.NDArray[np.float32]:
@@ -154,9 +154,9 @@ def _checked(picture: npt.NDArray[np.generic] | None) -> npt.NDArray[np.float32]
     return values
 
 
-def _dark_border(minip: npt.NDArray[np.generic]) -> Mask:
+def _dark_border(minip: npt.NDArray[np.float32]) -> Mask:
     """Dark areas that touch the border and are larger than a vessel that leaves the picture."""
-    dark = minip <= _DARK_BORDER_FRACTION * np.percentile(minip, 99)
+    dark = minip <= _DARK_BORDER_FRACTION * float(np.percentile(minip, 99))
     width = max(3, round(0.04 * max(minip.shape)))
     core = ndimage.binary_opening(np.pad(dark, width, mode="edge"), iterations=width // 2)[width:-width, width:-width]
     labels, _ = ndimage.label(ndimage.binary_propagation(core, structure=_EIGHT, mask=dark))

@@ -17,6 +17,7 @@ from ClaireDSALib.dsa.mask_choice import (
     mask_frame_by_frame,
     why_no_mask,
 )
+from ClaireDSALib.dsa.opacity_frames import Opacity, iter_opacity
 from ClaireDSALib.dsa.projection import minip
 from ClaireDSALib.dsa.series import DsaSeries, MaskOperation
 
@@ -32,9 +33,6 @@ __all__ = [
     "to_display",
     "why_no_mask",
 ]
-
-Opacity = npt.NDArray[np.float32]
-"""(H, W) float32 log attenuation by contrast, positive where contrast is; 0 outside the valid region."""
 
 DISPLAY_BACKGROUND = 0.8
 """Grey (share of white) of zero opacity in a subtracted picture, as consoles show it."""
@@ -73,22 +71,26 @@ class SubtractedFrames:
 
     def read(self, index: int) -> Opacity:
         """Opacity of frame ``index`` (0-based); all zero where no mask operation covers the frame."""
-        number = self.covering[index]
-        if number < 0:
+        if self.covering[index] < 0:
             return np.zeros(self.series.shape, np.float32)
-        operation = self._operation(number)
-        attenuation = _attenuation(self.series, self.curve, index, operation.contrast_frame_averaging)
-        reference = self.references[number]
-        if reference is None:
-            pairs = mask_frame_by_frame(operation, self.n_frames)
-            reference = _shifted(_attenuation(self.series, self.curve, pairs[index], 1), operation.sub_pixel_shift)
-        np.subtract(attenuation, reference, out=attenuation)
+        attenuation = self.attenuation(index)
+        np.subtract(attenuation, self.reference(index), out=attenuation)
         return self.inside(attenuation)
 
     def attenuation(self, index: int) -> npt.NDArray[np.float32]:
         """Attenuation of frame ``index`` before the mask is taken off."""
         averaging = self._operation(max(self.covering[index], 0)).contrast_frame_averaging
         return _attenuation(self.series, self.curve, index, averaging)
+
+    def reference(self, index: int) -> npt.NDArray[np.float32]:
+        """Attenuation of the mask that belongs to frame ``index``: (H, W) float32."""
+        number = self.covering[index]
+        fixed = self.references[number]
+        if fixed is None:
+            operation = self._operation(number)
+            mask_frame = mask_frame_by_frame(operation, self.n_frames)[index]
+            fixed = _shifted(_attenuation(self.series, self.curve, mask_frame, 1), operation.sub_pixel_shift)
+        return np.broadcast_to(np.asarray(fixed, np.float32), self.shape[1:])
 
     def inside(self, opacity: Opacity) -> Opacity:
         """Set everything outside the valid region to zero, in place."""
@@ -185,8 +187,8 @@ def subtracted_minip(
     if not subtracted.one_reference():
         return _running_maximum(subtracted, covered)
     darkest = minip(series, frames=covered)
-    reference = subtracted.references[subtracted.covering[covered[0]]]
-    return subtracted.inside(np.subtract(subtracted.curve.table(darkest.dtype)[darkest], reference, dtype=np.float32))
+    attenuation = subtracted.curve.table(darkest.dtype)[darkest]
+    return subtracted.inside(attenuation - subtracted.reference(covered[0]))
 
 
 def to_display(opacity: npt.NDArray[np.floating]) -> npt.NDArray[np.uint16]:
@@ -261,7 +263,8 @@ def _running_maximum(subtracted: SubtractedFrames, covered: list[int]) -> Opacit
     if not covered:
         msg = f"the mask of run {subtracted.series.run_id} covers none of its frames; check Applicable Frame Range"
         raise ValueError(msg)
-    peak = subtracted.read(covered[0])
-    for index in covered[1:]:
-        np.maximum(peak, subtracted.read(index), out=peak)
+    frames = iter_opacity(subtracted, indices=covered)
+    peak = next(frames)
+    for opacity in frames:
+        np.maximum(peak, opacity, out=peak)
     return peak
