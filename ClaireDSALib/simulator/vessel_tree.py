@@ -109,14 +109,56 @@ class VesselTree:
         return self.child_count == 0
 
     @cached_property
-    def levels(self) -> tuple[npt.NDArray[np.intp], ...]:
-        """Node indices grouped by distance from their root in edges: children always stand in a later group."""
-        depth = np.zeros(len(self), np.intp)
-        for node, parent in enumerate(self.parent):
-            if parent >= 0:
-                depth[node] = depth[parent] + 1
-        order = np.argsort(depth, kind="stable")
-        return tuple(np.split(order, np.flatnonzero(np.diff(depth[order])) + 1))
+    def main_child(self) -> npt.NDArray[np.intp]:
+        """(N,) the widest child, which continues the vessel; -1 for terminals."""
+        main = np.full(len(self), -1, np.intp)
+        order = np.argsort(self.radius_mm, kind="stable")
+        order = order[self.parent[order] >= 0]
+        main[self.parent[order]] = order
+        return main
+
+    @cached_property
+    def _tour(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Depth-first numbering: (rank, number of nodes at or below, depth in edges) of every node.
+
+        With it, sums along paths and over subtrees are single cumulative sums instead of walks.
+        """
+        n = len(self)
+        parent = self.parent.tolist()
+        size, rank, depth = [1] * n, [0] * n, [0] * n
+        for node in range(n - 1, -1, -1):
+            if parent[node] >= 0:
+                size[parent[node]] += size[node]
+        free = [0] * n
+        next_root = 0
+        for node in range(n):
+            p = parent[node]
+            if p < 0:
+                rank[node] = next_root
+                next_root += size[node]
+            else:
+                rank[node] = free[p]
+                free[p] += size[node]
+                depth[node] = depth[p] + 1
+            free[node] = rank[node] + 1
+        return np.array(rank, np.intp), np.array(size, np.intp), np.array(depth, np.intp)
+
+    def path_sum(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """(N,) sum of ``values`` over the nodes from the root to each node, both included."""
+        rank, size, depth = self._tour
+        steps = np.zeros(2 * len(self))
+        enter = 2 * rank - depth
+        steps[enter] = values
+        steps[enter + 2 * size - 1] = -np.asarray(values, np.float64)
+        return np.cumsum(steps)[enter]
+
+    def subtree_sum(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """(N,) sum of ``values`` over each node and everything further from the root."""
+        rank, size, _ = self._tour
+        ordered = np.zeros(len(self) + 1)
+        ordered[rank + 1] = values
+        total = np.cumsum(ordered)
+        return total[rank + size] - total[rank]
 
     def select(self, *names: str, side: int | None = None) -> npt.NDArray[np.bool_]:
         """(N,) nodes of the named segments, of one side when asked."""
@@ -126,11 +168,8 @@ class VesselTree:
 
     def downstream(self, node: int) -> npt.NDArray[np.bool_]:
         """(N,) ``node`` and everything further from the root."""
-        reached = np.zeros(len(self), bool)
-        reached[node] = True
-        for group in self.levels[1:]:
-            reached[group] |= reached[self.parent[group]]
-        return reached
+        rank, size, _ = self._tour
+        return (rank >= rank[node]) & (rank < rank[node] + size[node])
 
     def path_to_root(self, node: int) -> npt.NDArray[np.intp]:
         """(K,) nodes from the root to ``node``."""
