@@ -49,10 +49,10 @@ def export_onnx(network: nn.Module, size_px: int, path: Path) -> None:
             input_names=["image"],
             output_names=OUTPUT_NAMES,
             dynamo=True,
-            optimize=True,
+            optimize=False,
             verbose=False,
         )
-    model = program.model_proto
+    model = _folded(program.model)
     store_matrices_as_half(model)
     onnx.checker.check_model(model)
     model.producer_name = "claire-dsa"
@@ -62,6 +62,21 @@ def export_onnx(network: nn.Module, size_px: int, path: Path) -> None:
     for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
         del value.metadata_props[:]
     path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _folded(model: Any) -> Any:
+    """Protobuf with constants folded but batch norms kept: onnxruntime merges those when it loads the graph.
+
+    The exporter's own optimisation would merge them here, and the merged weights have no exact half precision.
+    """
+    import onnx_ir
+    from onnxscript import optimizer
+
+    optimizer.inline(model)
+    for _ in range(2):
+        optimizer.fold_constants(model, input_size_limit=1 << 20, output_size_limit=1 << 20)
+        optimizer.remove_unused_nodes(model)
+    return onnx_ir.to_proto(model)
 
 
 def store_matrices_as_half(model: Any, smallest: int = 256) -> None:

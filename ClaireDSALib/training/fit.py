@@ -125,7 +125,7 @@ def fit(
     maker.drawn = state.step * (settings.batch_size - maker.n_outliers)
     while not _is_over(state, settings, maker, len(train)):
         _train_until_validation(state, maker, settings, len(train), device)
-        _validate(state, validation, settings, device)
+        _validate(state, validation, settings)
         state.save(checkpoint)
         log(state.history[-1])
         report(_progress_line(state, settings))
@@ -240,7 +240,7 @@ def _step(state: FitState, batch: Batch, settings: FitSettings, device: str) -> 
                 mean.lerp_(value, 1 - decay)
             else:
                 mean.copy_(value)
-    return float(loss)
+    return float(loss.detach())
 
 
 def _loss(network: nn.Module, images: torch.Tensor, targets: torch.Tensor, outlier: torch.Tensor) -> torch.Tensor:
@@ -262,7 +262,7 @@ def _schedule(fraction: float) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, (fraction - 0.04) / 0.96)))
 
 
-def _validate(state: FitState, validation: LabelledPictures, settings: FitSettings, device: str) -> None:
+def _validate(state: FitState, validation: LabelledPictures, settings: FitSettings) -> None:
     logits = predict_logits(state.average.eval(), validation.images, settings.size_px)
     mean, per_label = mean_macro_auc(logits, validation)
     state.history[-1].update({"macro_auc": mean, **{f"auc_{k}": v for k, v in per_label.items()}})

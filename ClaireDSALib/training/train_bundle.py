@@ -173,9 +173,9 @@ def _description(
 
 def load_volume(path: str | Path) -> npt.NDArray[np.float32]:
     """CT volume ``(z, y, x)`` in Hounsfield units, sliced for outliers."""
-    import SimpleITK as sitk
+    import SimpleITK
 
-    return sitk.GetArrayFromImage(sitk.ReadImage(str(path))).astype(np.float32)
+    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))).astype(np.float32)
 
 
 def summary(pictures: LabelledPictures) -> dict[str, Any]:
