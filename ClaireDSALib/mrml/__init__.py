@@ -49,6 +49,8 @@ _HOME = {
     "set_active_cam": "overlay",
     "set_overlay": "overlay",
     "overlay_names": "overlay",
+    "active_overlay": "overlay",
+    "show_color_legend": "legend",
     "Legend": "overlay",
     "add_curve_plot": "plots",
     "add_phase_plot": "plots",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import hierarchy
-from .nodes import find_nodes, run_ids, tagged_nodes
+from .nodes import find_nodes, remove_node, run_ids, tagged_nodes
 from .results import result_arrays, show_result
 from .sequences import show_pair, show_series
 
@@ -97,10 +97,10 @@ def clear_case(host: Host) -> None:
     """Remove every node of CLAIRE-DSA; what the user brought himself stays."""
     for run_id in run_ids(host):
         for node in tagged_nodes(host, run_id).values():
-            host.scene.RemoveNode(node)
+            remove_node(host.scene, node)
         hierarchy.remove_run(host, run_id)
     if (node := _report_node(host)) is not None:
-        host.scene.RemoveNode(node)
+        remove_node(host.scene, node)
 
 
 def _report_node(host: Host) -> Any:

@@ -89,6 +89,18 @@ def tag(node: Any, run_id: str, role: str) -> Any:
     return node
 
 
+def remove_node(scene: Any, node: Any) -> None:
+    """Remove a node with the display and storage nodes that only serve it."""
+    followers = []
+    if node.IsA("vtkMRMLDisplayableNode"):
+        followers += [node.GetNthDisplayNode(i) for i in range(node.GetNumberOfDisplayNodes())]
+    if node.IsA("vtkMRMLStorableNode"):
+        followers += [node.GetNthStorageNode(i) for i in range(node.GetNumberOfStorageNodes())]
+    for follower in [*followers, node]:
+        if follower is not None and follower.GetScene() is not None:
+            scene.RemoveNode(follower)
+
+
 def run_ids(host: Host) -> list[str]:
     """Runs of the scene in the order they were added."""
     return list(dict.fromkeys(n.GetAttribute(RUN_ATTRIBUTE) for n in _tagged(host.scene)))

@@ -69,7 +69,7 @@ def overlay_names(results: ResultNodes) -> list[str]:
     return [name for name in TITLES if name in results.volumes]
 
 
-def set_active_cam(host: Host, results: ResultNodes, label: str, predicted_class: str) -> Legend:
+def set_active_cam(host: Host, results: ResultNodes, label: str, predicted_class: str) -> Legend:  # noqa: ARG001 - every function here takes the host first
     """Show the class-activation map of one class of one label in the run's overlay volume.
 
     All classes of the label share one range, 0 to the largest evidence among them, so that switching
@@ -87,11 +87,11 @@ def set_active_cam(host: Host, results: ResultNodes, label: str, predicted_class
     raw = array_of_image(results.cams[key].GetImageData())
     high = max(_top(results.cams[k]) for k in results.cams if k[0] == label) or 1.0
     legend = Legend(f"{_words(label)}: {_words(predicted_class)}", "logit", 0.0, high, colors.css_stops("heat"))
-    _fill(host, results, _soft_heat(_over_image(raw, _shape(results)), high), f"cam:{label}:{predicted_class}", legend)
+    _fill(results, _soft_heat(_over_image(raw, _shape(results)), high), f"cam:{label}:{predicted_class}", legend)
     return legend
 
 
-def set_overlay(host: Host, results: ResultNodes, name: str) -> Legend | None:
+def set_overlay(host: Host, results: ResultNodes, name: str) -> Legend | None:  # noqa: ARG001 - every function here takes the host first
     """Show a map by its array name, or nothing for an empty name.
 
     Time maps are opaque where there is contrast; amounts and thrombus heat fade out towards zero.
@@ -107,14 +107,14 @@ def set_overlay(host: Host, results: ResultNodes, name: str) -> Legend | None:
         When the run has no such map.
     """
     if not name:
-        _fill(host, results, np.zeros((*_shape(results), 4), np.uint8), "", None)
+        _fill(results, np.zeros((*_shape(results), 4), np.uint8), "", None)
         return None
     if name not in results.volumes:
         msg = f"run {results.run_id} has no map {name!r}; it has {overlay_names(results)}"
         raise KeyError(msg)
     values = array_of_image(results.volumes[name].GetImageData())
     rgba, legend = _picture(name, values, _shape(results))
-    _fill(host, results, rgba, name, legend)
+    _fill(results, rgba, name, legend)
     return legend
 
 
@@ -190,7 +190,7 @@ def _over_image(coarse: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray
     return ndimage.map_coordinates(np.nan_to_num(coarse).astype(np.float32), grid, order=1, mode="nearest")
 
 
-def _fill(host: Host, results: ResultNodes, rgba: npt.NDArray[np.uint8], active: str, legend: Legend | None) -> None:
+def _fill(results: ResultNodes, rgba: npt.NDArray[np.uint8], active: str, legend: Legend | None) -> None:
     spacing_mm = _spacing(results.overlay)
     fill_volume(results.overlay, rgba, spacing_mm)
     results.overlay.SetAttribute(ACTIVE_ATTRIBUTE, active)

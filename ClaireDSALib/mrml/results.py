@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from . import colors, hierarchy, overlay, plots, segments, site, tables
 from .images import add_volume, array_of_image, robust_range, set_window
-from .nodes import ResultNodes, SeriesNodes, tag, tagged_nodes
+from .nodes import ResultNodes, SeriesNodes, find_nodes, remove_node, tag, tagged_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +60,8 @@ def show_result(
         if report.thrombus
         else None,
     )
+    # Charts bring their tables along: find_nodes sees them all, as after loading a scene.
+    results = find_nodes(host, report.run_id)[1] or results
     hierarchy.place(host, report.run_id, _all_nodes(results))
     return results
 
@@ -69,7 +71,7 @@ def remove_result(host: Host, run_id: str) -> None:
     keep = {"sequence", "subtracted_sequence", "proxy", "subtracted_proxy", "browser"}
     for role, node in tagged_nodes(host, run_id).items():
         if role not in keep:
-            host.scene.RemoveNode(node)
+            remove_node(host.scene, node)
 
 
 def result_arrays(results: ResultNodes, nodes: SeriesNodes) -> dict[str, npt.NDArray[Any]]:
@@ -79,8 +81,7 @@ def result_arrays(results: ResultNodes, nodes: SeriesNodes) -> dict[str, npt.NDA
     if results.segmentation is not None:
         arrays |= segments.segment_masks(results.segmentation, nodes.proxy)
     if "motion_shifts" in results.tables:
-        shifts = tables.table_columns(results.tables["motion_shifts"])
-        arrays["motion_shifts"] = np.stack([shifts["row_px"], shifts["column_px"]], axis=1)
+        arrays["motion_shifts"] = tables.exact_shifts(results.tables["motion_shifts"])
     return arrays
 
 

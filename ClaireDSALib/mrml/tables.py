@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from ClaireDSALib.pipeline.report import RunReport
 
     from .host import Host
+
+_EXACT_ATTRIBUTE = "ClaireDSA.values"
 
 MEASURES = (
     ("fraction", "Share of the image", "1"),
@@ -60,7 +63,16 @@ def add_shift_table(host: Host, run_id: str, title: str, shifts_px: npt.NDArray[
         "row_px": shifts_px[:, 0].tolist(),
         "column_px": shifts_px[:, 1].tolist(),
     }
-    return add_table(host, run_id, "motion_shifts", f"{title}: motion shifts", columns)
+    node = add_table(host, run_id, "motion_shifts", f"{title}: motion shifts", columns)
+    # A table file rounds its numbers; the attribute keeps them to the last bit.
+    node.SetAttribute(_EXACT_ATTRIBUTE, json.dumps([str(shifts_px.dtype), shifts_px.tolist()]))
+    return node
+
+
+def exact_shifts(node: Any) -> npt.NDArray[Any]:
+    """The ``(T, 2)`` shifts that :func:`add_shift_table` was given."""
+    dtype, values = json.loads(node.GetAttribute(_EXACT_ATTRIBUTE))
+    return np.array(values, dtype)
 
 
 def _labels(report: RunReport) -> dict[str, list[Any]]:
