@@ -192,6 +192,8 @@ class RunReport:
     """Name -> one line saying shape, unit and meaning."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Name -> path relative to the report, once exported."""
+    map_limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Map -> the two values at the ends of its colour bar, in the map's unit, once exported."""
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     overrides: tuple[Override, ...] = ()
@@ -327,6 +329,8 @@ def _build(kind: Any, value: Any) -> Any:
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return _build(next(a for a in args if a is not type(None)), value)
+    if origin is Mapping:
+        return {key: _build(args[1], one) for key, one in value.items()}
     if origin is tuple:
         inner = [args[0]] * len(value) if args[-1] is Ellipsis else args
         return tuple(_build(k, v) for k, v in zip(inner, value, strict=True))

@@ -1,0 +1,78 @@
+"""``claire-dsa review``: read, analyse, write everything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ClaireDSALib.cli.console import (
+    DONE,
+    SOME_FAILED,
+    analysis_bar,
+    bar,
+    complain,
+    list_skipped,
+    read_or_exit,
+    say,
+    say_json,
+    title_of,
+)
+from ClaireDSALib.pipeline.report import CaseReport, RunReport
+from ClaireDSALib.pipeline.settings import Settings
+
+
+def run_review(path: Path, out: Path, *, settings_file: Path | None, overrides: dict[str, Any], as_json: bool) -> int:
+    """Write the review of ``path`` to ``out`` and return the exit code."""
+    from ClaireDSALib.export.files import write_case
+    from ClaireDSALib.pipeline.analyze import analyze
+
+    settings = load_settings(settings_file, overrides)
+    found = read_or_exit(path)
+    with analysis_bar({series.run_id: title_of(series) for series in found.series}) as progress:
+        result = analyze(found.series, settings, pairs=found.pairs, skipped=found.skipped, progress=progress)
+    with bar("writing") as tell:
+        tell(0.1, "writing")
+        report = write_case(out, found.series, result)
+    if as_json:
+        say_json(report.to_dict())
+    else:
+        _summarise(report, out)
+        list_skipped(found.skipped)
+    failed = found.skipped or any(run.error for run in report.runs)
+    return SOME_FAILED if failed else DONE
+
+
+def load_settings(path: Path | None, overrides: dict[str, Any]) -> Settings:
+    """Settings from a JSON file and the command line, which wins; bad ones end with exit code 2."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8")) if path is not None else {}
+        return Settings.from_dict({**data, **overrides})
+    except (OSError, ValueError, TypeError, AttributeError) as problem:
+        complain(f"settings: {problem}")
+        raise typer.Exit(2) from problem
+
+
+def _summarise(report: CaseReport, out: Path) -> None:
+    for run in report.runs:
+        say(f"{run.run_id}  {describe_verdict(run)}")
+    for fallback in report.provenance.fallbacks:
+        say(f"note: {fallback}")
+    say(f"{len(report.runs)} runs reviewed: {out / 'index.html'}")
+
+
+def describe_verdict(run: RunReport) -> str:
+    """One line for people: verdict, probability and the first reason."""
+    if run.error:
+        return f"failed: {run.error}"
+    if run.suitability is None:
+        return "no verdict (no label model)"
+    verdict = run.suitability
+    word = "suitable" if verdict.suitable else "not suitable"
+    reason = f" - {verdict.reasons[0].text}" if verdict.reasons else ""
+    thrombus = ""
+    if run.thrombus is not None:
+        thrombus = f"; thrombus {'likely' if run.thrombus.present else 'unlikely'} ({run.thrombus.probability:.0%})"
+    return f"{word} ({verdict.probability:.0%}){reason}{thrombus}"

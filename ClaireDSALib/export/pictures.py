@@ -1,0 +1,111 @@
+"""Arrays as pictures: PNG for looking, 16-bit TIFF for computing, animated WebP for the cine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ClaireDSALib.export.atomic import writing
+
+Rgb = npt.NDArray[np.uint8]
+"""(H, W, 3) uint8."""
+
+_WINDOW_PERCENTILES = (0.3, 99.7)
+
+
+def write_png(path: Path, picture: npt.NDArray[Any]) -> Path:
+    """Write ``(H, W)`` (windowed to 8 bits unless it is uint8), ``(H, W, 3)`` or ``(H, W, 4)`` uint8."""
+    shown = picture if picture.dtype == np.uint8 else window(picture)
+    with writing(path) as temporary:
+        Image.fromarray(np.ascontiguousarray(shown)).save(temporary, optimize=False, compress_level=6)
+    return path
+
+
+def write_tiff(path: Path, picture: npt.NDArray[Any], spacing_mm: tuple[float, float] | None = None) -> Path:
+    """Write ``(H, W)`` losslessly with its own values; integers as 16 bit. Spacing, when known, as resolution."""
+    import tifffile
+
+    values = picture.astype(np.uint16) if picture.dtype == np.uint8 else picture
+    resolution = None if spacing_mm is None else (10 / spacing_mm[1], 10 / spacing_mm[0])
+    unit = "CENTIMETER" if spacing_mm is not None else None
+    with writing(path) as temporary:
+        tifffile.imwrite(temporary, values, compression="zlib", resolution=resolution, resolutionunit=unit)
+    return path
+
+
+def write_cine(
+    path: Path, frames: Iterable[npt.NDArray[np.uint8]], durations_ms: Sequence[int], *, side_px: int = 384
+) -> Path:
+    """Write an animation ``(H, W)`` uint8 frames, shrunk to ``side_px``, on true times."""
+    pictures = [_shrunk(frame, side_px) for frame in frames]
+    with writing(path) as temporary:
+        pictures[0].save(
+            temporary,
+            save_all=True,
+            append_images=pictures[1:],
+            duration=list(durations_ms),
+            loop=0,
+            quality=80,
+            method=2,
+        )
+    return path
+
+
+def window(picture: npt.NDArray[Any], low: float | None = None, high: float | None = None) -> npt.NDArray[np.uint8]:
+    """Stretch ``(H, W)`` to 8 bits between two values, or between two percentiles of itself."""
+    values = np.asarray(picture, np.float32)
+    finite = values[np.isfinite(values)]
+    if low is None or high is None:
+        found = np.percentile(finite, _WINDOW_PERCENTILES) if finite.size else (0.0, 1.0)
+        low, high = float(found[0]), float(found[1])
+    span = max(high - low, 1e-9)
+    return (np.clip((np.nan_to_num(values, nan=low) - low) / span, 0, 1) * 255).astype(np.uint8)
+
+
+def over(base: npt.NDArray[np.uint8], color: Rgb, alpha: npt.NDArray[np.floating]) -> Rgb:
+    """Blend a colour picture over a grey one: ``base (H, W)``, ``color (H, W, 3)``, ``alpha (H, W)`` 0 to 1."""
+    grey = np.repeat(base[..., None], 3, axis=2).astype(np.float32)
+    weight = np.clip(alpha, 0, 1)[..., None]
+    return np.round(grey * (1 - weight) + color * weight).astype(np.uint8)
+
+
+def rgba(color: Rgb, alpha: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+    """Colour with its opacity as ``(H, W, 4)`` uint8, to lay over a picture in a page."""
+    return np.dstack([color, np.round(np.clip(alpha, 0, 1) * 255).astype(np.uint8)])
+
+
+def enlarge(cam: npt.NDArray[np.floating], shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """A coarse map that spans the image, smoothly enlarged to ``shape``."""
+    source = Image.fromarray(np.ascontiguousarray(cam, np.float32))
+    return np.asarray(source.resize((shape[1], shape[0]), Image.Resampling.BICUBIC), np.float32)
+
+
+def colored(values: npt.NDArray[np.floating], low: float, high: float, table: Callable[[Any], Rgb]) -> Rgb:
+    """Colours of ``(H, W)`` values between two limits; ``table`` maps 0..1 to RGB."""
+    place = np.clip((np.nan_to_num(values, nan=low) - low) / max(high - low, 1e-9), 0, 1)
+    return table(place)
+
+
+def heat(place: npt.NDArray[np.floating]) -> Rgb:
+    """Black-red-yellow-white ramp without a colour library; 0..1 to ``(..., 3)`` uint8."""
+    stops = np.array([0.0, 0.35, 0.7, 1.0])
+    colors = np.array([[60, 0, 80], [200, 30, 60], [255, 160, 30], [255, 250, 190]], np.float32)
+    return np.stack([np.interp(place, stops, colors[:, c]) for c in range(3)], -1).astype(np.uint8)
+
+
+def cool(place: npt.NDArray[np.floating]) -> Rgb:
+    """Blue-green-yellow ramp, monotone in lightness; 0..1 to ``(..., 3)`` uint8."""
+    stops = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
+    colors = np.array([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]], np.float32)
+    return np.stack([np.interp(place, stops, colors[:, c]) for c in range(3)], -1).astype(np.uint8)
+
+
+def _shrunk(frame: npt.NDArray[np.uint8], side_px: int) -> Image.Image:
+    picture = Image.fromarray(frame)
+    picture.thumbnail((side_px, side_px), Image.Resampling.BOX)
+    return picture
