@@ -275,6 +275,8 @@ class ClaireDSAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             button.connect("clicked()", action)
         for edit in (ui.exportFolderEdit, ui.batchInputEdit, ui.batchOutputEdit):
             edit.filters = ctk.ctkPathLineEdit.Dirs
+        ui.adoptButton.enabled = False
+        ui.sequenceSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._sequence_chosen)
         ui.commentEdit.connect("editingFinished()", self._comment_edited)
         ui.correctCombo.connect("activated(int)", lambda _index: self.judge("correct"))
         ui.overlayCombo.connect("currentIndexChanged(int)", self._overlay_chosen)
@@ -303,6 +305,9 @@ class ClaireDSAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             "S": flip("showSubtracted"),
         }
 
+    def _sequence_chosen(self, node: Any) -> None:
+        self.ui.adoptButton.enabled = node is not None
+
     def _text_chosen(self, combo: Any, name: str) -> None:
         if not self._busy and self._parameters is not None and combo.currentIndex >= 0:
             setattr(self._parameters, name, combo.itemData(combo.currentIndex))
@@ -314,7 +319,6 @@ class ClaireDSAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         self._busy = True
         try:
-            self.ui.adoptButton.enabled = parameters.otherSequence is not None
             rules = (parameters.preset, parameters.leastProbability)
             if self.logic.rejudge(*rules):
                 self._write_reports()
