@@ -73,4 +73,5 @@ class Settings:
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """Plain values, ready for JSON."""
+        return {**dataclasses.asdict(self), "suitability_rules": [dict(rule) for rule in self.suitability_rules]}

@@ -133,7 +133,8 @@ def test_a_cancelled_analysis_stops_at_the_next_step(an_injected_run):
 
 @pytest.mark.parametrize("n_frames", [1, 2, 3])
 def test_very_short_runs_give_a_result_with_its_limits_stated(n_frames):
-    run = DsaSeries.from_array(np.full((n_frames, 48, 48), 900, np.uint16), run_id="short")
+    frames = np.random.default_rng(0).integers(800, 1000, (n_frames, 48, 48)).astype(np.uint16)
+    run = DsaSeries.from_array(frames, run_id="short")
     report = analyze([run], _PURE).report.run("short")
     assert report.error == ""
     assert report.notes
@@ -142,3 +143,10 @@ def test_very_short_runs_give_a_result_with_its_limits_stated(n_frames):
 def test_a_missing_label_bundle_is_noted_not_hidden(an_injected_run):
     report = analyze([an_injected_run], _PURE).report
     assert any("No labels" in note for note in report.runs[0].notes)
+
+
+def test_a_blank_run_gets_a_sentence_not_a_segmentation():
+    run = DsaSeries.from_array(np.full((3, 48, 48), 900, np.uint16), run_id="blank")
+    result = analyze([run], _PURE)
+    assert "nothing to segment" in result.report.run("blank").error
+    assert "vessels" not in result.arrays["blank"]
