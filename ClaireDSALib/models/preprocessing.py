@@ -117,7 +117,7 @@ def prepare(
         small = -small
     inside = small.ravel()
     if valid_region is not None and valid_region.shape == minip.shape:
-        region = resize(valid_region.astype(np.uint8), spec.size_px) > 0.5
+        region = resize(valid_region.astype(np.uint8), spec.size_px) > 0.999  # no mixed border pixels
         if region.mean() > 0.02:
             inside = small[region]
     low, high = np.percentile(inside, spec.window_percentiles)

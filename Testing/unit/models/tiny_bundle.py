@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from ClaireDSALib.models.bundle import Bundle
@@ -59,12 +58,3 @@ def write_tiny_bundle(folder: Path, *, onnx: bool = True, labels: LabelSet = NIN
         outlier_threshold=3.0,
         onnx=onnx,
     )
-
-
-def a_minip(shape: tuple[int, int] = (300, 320), seed: int = 0) -> np.ndarray:
-    """uint16 picture with structure at several scales."""
-    from scipy.ndimage import gaussian_filter
-
-    rng = np.random.default_rng(seed)
-    clouds = sum(gaussian_filter(rng.normal(size=shape), s) * s for s in (2, 8, 30))
-    return np.round(2000 + 400 * clouds / clouds.std()).clip(0, 4095).astype(np.uint16)
