@@ -1,0 +1,92 @@
+"""The repository keeps its own promises: layers, versions, what goes into the wheel."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import ClaireDSALib
+
+ROOT = Path(__file__).resolve().parents[3]
+LIBRARY = sorted((ROOT / "ClaireDSALib").rglob("*.py"))
+
+
+@pytest.mark.parametrize("name", ["CMakeLists.txt", "ClaireDSA", "ClaireDSALib", "Testing", "Resources", "README.md"])
+def test_the_top_level_is_the_agreed_one(name):
+    assert (ROOT / name).exists()
+
+
+def test_the_layers_point_inward():
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports")], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_version_stands_in_one_place_and_the_citation_agrees():
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"version: {ClaireDSALib.__version__}" in citation
+    assert f"## {ClaireDSALib.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_pinned_packages_satisfy_what_the_project_asks_for():
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = {canonicalize_name(k): v for k, v in (line.split("==") for line in lines if "==" in line)}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    for text in wanted:
+        requirement = Requirement(text)
+        name = canonicalize_name(requirement.name)
+        if name == "claire-dsa":
+            continue
+        assert name in pins, f"{name} has no known-good version in constraints.txt"
+        assert requirement.specifier.contains(pins[name], prereleases=True), f"{text} against {pins[name]}"
+
+
+def test_no_torchvision_among_the_pins():
+    """Installing it replaces the pinned torch by another build."""
+    assert "torchvision" not in (ROOT / "constraints.txt").read_text()
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_every_module_says_what_it_is_for(path):
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), "no module docstring"
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_documented_parameters_exist(path):
+    """A docstring that names a parameter the function does not have has drifted."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            documented = _documented(ast.get_docstring(node) or "")
+            a = node.args
+            own = {x.arg for x in (*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg) if x is not None}
+            assert documented <= own, f"{node.name}: {sorted(documented - own)} documented but not a parameter"
+
+
+def test_the_wheel_carries_the_models_and_the_page(tmp_path):
+    pytest.importorskip("hatchling", reason="building the wheel offline needs hatchling")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
+    for wanted in ("ClaireDSALib/Resources/Models/catalogue.json", "ClaireDSALib/export/assets/page.css"):
+        assert wanted in names
+
+
+def _documented(docstring: str) -> set[str]:
+    match = re.search(r"^Parameters\n-+\n(.*?)(?=^\w[\w ]*\n-+\n|\Z)", docstring, re.S | re.M)
+    if not match:
+        return set()
+    names = set()
+    for line in match.group(1).splitlines():
+        if line and not line.startswith(" ") and re.match(r"^[\w*, ]+( :|$)", line):
+            names |= {n.strip(" *") for n in line.split(" :")[0].split(",")}
+    return names - {"what"}
