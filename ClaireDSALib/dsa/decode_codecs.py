@@ -95,10 +95,31 @@ def decode(data: bytes, form: FrameFormat, out: npt.NDArray[np.unsignedinteger] 
     if form.transfer_syntax == RLE:
         pixels = _run(_decode_rle, data, form)
     else:
-        header = examine_codestream(data)
-        _check(header, form)
+        header = check_codestream(data, form)
         pixels = _run(_decoder_of(header, form), data, _fitting(out, header))
     return _as_stored(pixels, form, out)
+
+
+def check_codestream(data: bytes, form: FrameFormat) -> CodestreamHeader:
+    """Read the header of a compressed frame and refuse it when the DICOM header promises something else.
+
+    Raises
+    ------
+    DecodeError
+    """
+    header = examine_codestream(data)
+    if (header.rows, header.columns) != (form.rows, form.columns) or header.components != 1:
+        msg = (
+            f"the compressed frame holds {header.rows} x {header.columns} pixels of {header.components} component(s);"
+            f" the header promises {form.rows} x {form.columns} of 1"
+        )
+        raise DecodeError(msg)
+    if not 2 <= header.precision <= 8 * form.dtype.itemsize:
+        msg = (
+            f"the compressed frame holds {header.precision} bits per pixel; the header allocates {form.bits_allocated}"
+        )
+        raise DecodeError(msg)
+    return header
 
 
 def _missing_codec(uid: str) -> str | None:
@@ -111,20 +132,6 @@ def _missing_codec(uid: str) -> str | None:
     else:
         return None
     return next((name for name in needed if not getattr(imagecodecs, name).available), "")
-
-
-def _check(header: CodestreamHeader, form: FrameFormat) -> None:
-    if (header.rows, header.columns) != (form.rows, form.columns) or header.components != 1:
-        msg = (
-            f"the compressed frame holds {header.rows} x {header.columns} pixels of {header.components} component(s);"
-            f" the header promises {form.rows} x {form.columns} of 1"
-        )
-        raise DecodeError(msg)
-    if header.precision > 8 * form.dtype.itemsize:
-        msg = (
-            f"the compressed frame holds {header.precision} bits per pixel; the header allocates {form.bits_allocated}"
-        )
-        raise DecodeError(msg)
 
 
 def _decoder_of(header: CodestreamHeader, form: FrameFormat) -> Callable[..., npt.NDArray]:

@@ -127,6 +127,9 @@ def _fill(stream: BinaryIO, offset: int, buffer: memoryview) -> int:
 
 
 class _SliceStream(io.RawIOBase):
+    name = ""
+    """pydicom asks every stream for one."""
+
     def __init__(self, source: SpoolSlice) -> None:
         super().__init__()
         self._source = source

@@ -6,12 +6,11 @@ import struct
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 from pydicom.dataset import Dataset
 
-from ClaireDSALib.dsa.decode_codecs import EXPLICIT_BIG, NATIVE, FrameFormat, refusal
-from ClaireDSALib.dsa.decode_errors import UnusableError
-from ClaireDSALib.dsa.dicom_bytes import ByteSource
+from ClaireDSALib.dsa.decode_codecs import EXPLICIT_BIG, NATIVE, RLE, FrameFormat, check_codestream, refusal
+from ClaireDSALib.dsa.decode_errors import DecodeError, UnusableError
+from ClaireDSALib.dsa.dicom_bytes import ByteSource, read_bytes
 from ClaireDSALib.dsa.dicom_fragments import FrameSpans, Span, encapsulated_spans, native_spans
 from ClaireDSALib.dsa.dicom_header import Header, content_hash, integer, items, quiet, read_header, text
 
@@ -37,6 +36,8 @@ _MAX_FRAMES = 100_000
 _MAX_FRAME_PIXELS = 16384 * 16384
 """Four times the side of the largest detectors; a header that asks for more is lying."""
 _UNDEFINED = 0xFFFFFFFF
+_CODESTREAM_HEAD_BYTES = 1 << 20
+"""Markers in front of the image header (comments, colour profiles) are shorter than this."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def examine_instance(label: str, source: ByteSource) -> Instance:
     _check_kind(dataset, header)
     form, n_frames = _format(dataset, header)
     found = _spans(header, form, n_frames)
-    bits_stored, high_bit, warnings = _bits(dataset, form)
+    bits_stored, high_bit, warnings = _bits(dataset, form, _stream_precision(header.source, form, found))
     return Instance(
         label=label,
         dataset=dataset,
@@ -155,8 +156,23 @@ def _format(dataset: Dataset, header: Header) -> tuple[FrameFormat, int]:
     return FrameFormat(rows, columns, allocated, header.transfer_syntax), n_frames
 
 
-def _bits(dataset: Dataset, form: FrameFormat) -> tuple[int, int, tuple[str, ...]]:
+def _stream_precision(source: ByteSource, form: FrameFormat, found: FrameSpans) -> int:
+    """Bits per sample that the first compressed frame declares; 0 when there is none to ask."""
+    if form.transfer_syntax in NATIVE or form.transfer_syntax == RLE:
+        return 0
+    offset, length = found.frames[0][0]
+    try:
+        return check_codestream(read_bytes(source, offset, min(length, _CODESTREAM_HEAD_BYTES)), form).precision
+    except DecodeError as error:
+        msg = f"undecodable: {error}"
+        raise UnusableError(msg) from error
+
+
+def _bits(dataset: Dataset, form: FrameFormat, precision: int) -> tuple[int, int, tuple[str, ...]]:
     stored = integer(dataset, "BitsStored")
+    if stored is not None and stored < precision <= form.bits_allocated:
+        note = f"the compressed pixels hold {precision} bits, the header promises {stored}; {precision} are used"
+        return precision, precision - 1, (note,)
     if stored is None or not 1 <= stored <= form.bits_allocated:
         note = f"BitsStored {stored} is impossible; {form.bits_allocated} assumed"
         return form.bits_allocated, form.bits_allocated - 1, (note,)
@@ -201,8 +217,3 @@ def _class_name(uid: str) -> str:
 def _shown(value: str) -> str:
     """Quote a short code from the header; anything longer might be somebody's name in the wrong place."""
     return value if value and len(value) <= 64 and value.replace("_", "").replace(".", "").isalnum() else "unknown"
-
-
-def frame_bytes_in_memory(form: FrameFormat) -> int:
-    """Bytes of one decoded frame."""
-    return int(np.prod((form.rows, form.columns))) * form.dtype.itemsize

@@ -1,4 +1,4 @@
-"""The attributes that are read from a header; everything else, the patient's name first, is passed over."""
+"""The attributes that are read from a header; everything else is passed over."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ HEADER_KEYWORDS = (
     "PlaneIdentification",
     "EncryptedAttributesSequence",
     "DirectoryRecordSequence",
-    # Only ever used hashed
+    # Only ever hashed, or compared with free text to keep it out
+    "PatientName",
     "PatientID",
     "IssuerOfPatientID",
     # When

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -13,33 +13,8 @@ from ClaireDSALib.dsa.decode_codecs import NATIVE, FrameFormat, decode
 from ClaireDSALib.dsa.decode_errors import DecodeError
 from ClaireDSALib.dsa.dicom_bytes import ByteSource, read_bytes
 from ClaireDSALib.dsa.dicom_fragments import Span
+from ClaireDSALib.dsa.pixels import Normalisation
 from ClaireDSALib.dsa.series import Frame, FrameSource
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """How a stored value becomes a normalised one: ``table[((stored >> shift) & mask) ^ flip]``.
-
-    ``flip`` holds the sign bit (two's complement -> offset binary) and, when all bits are set in
-    addition, the inversion: ``max - v == v ^ max`` for ``max = 2**bits - 1``.
-    """
-
-    shift: int = 0
-    mask: int = 0
-    """0 when every bit of the container is meaningful."""
-    flip: int = 0
-    table: npt.NDArray[np.unsignedinteger] | None = None
-    """Modality LUT over every value after ``flip``; decides the dtype of the result."""
-
-    def apply(self, pixels: npt.NDArray) -> npt.NDArray:
-        """Normalise ``pixels`` in place where the dtype allows, and return the result."""
-        if self.shift:
-            np.right_shift(pixels, self.shift, out=pixels)
-        if self.mask:
-            np.bitwise_and(pixels, pixels.dtype.type(self.mask), out=pixels)
-        if self.flip:
-            np.bitwise_xor(pixels, pixels.dtype.type(self.flip), out=pixels)
-        return pixels if self.table is None else self.table[pixels]
 
 
 @dataclass(frozen=True)
@@ -61,7 +36,7 @@ class DicomFrames:
     source: ByteSource
     form: FrameFormat
     spans: tuple[tuple[Span, ...], ...]
-    normalisation: Normalisation = Normalisation()
+    normalisation: Normalisation = field(default_factory=Normalisation)
     big_endian: bool = False
     name: str = "run"
 
