@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from ClaireDSALib.dsa.area_mean import area_mean
 from ClaireDSALib.dsa.attenuation import attenuation_curve
 from ClaireDSALib.dsa.decode_stream import for_each_frame
 from ClaireDSALib.dsa.series import DsaSeries, Frame
@@ -150,39 +151,30 @@ def _first_lasting(arrived: npt.NDArray[np.bool_], start: int) -> int | None:
     return None
 
 
-def _thumbnails(series: DsaSeries, workers: int | None) -> npt.NDArray[np.float64]:
+def _thumbnails(series: DsaSeries, workers: int | None) -> npt.NDArray[np.float32]:
     """Area-averaged stored values: (T, h, w)."""
     factor = _factor(series.shape)
-    thumbnails: list[npt.NDArray[np.float64]] = [np.empty(0)] * series.n_frames
+    thumbnails: list[npt.NDArray[np.float32]] = [np.empty(0, np.float32)] * series.n_frames
 
     def shrink(index: int, frame: Frame) -> None:
-        thumbnails[index] = _area_mean(frame, factor)
+        thumbnails[index] = area_mean(frame, factor)
 
     for_each_frame(series, shrink, workers)
     return np.stack(thumbnails)
 
 
-def _thumbnail_region(series: DsaSeries, thumbnails: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+def _thumbnail_region(series: DsaSeries, thumbnails: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """(h, w) bool: pixels of the picture, away from shutters; everything when that leaves nothing."""
     mean = thumbnails.mean(axis=0)
     inside = mean > _SHUTTER_FRACTION * np.percentile(mean, 99)
     if series.valid_region is not None:
-        inside &= _area_mean(series.valid_region.astype(np.uint8), _factor(series.shape)) >= 1.0
+        inside &= area_mean(series.valid_region, _factor(series.shape)) >= 1.0
     inside = ndimage.binary_erosion(inside, iterations=_VESSEL_WIDTH_PX // 2, border_value=True)
     return inside if inside.any() else np.ones(mean.shape, bool)
 
 
 def _factor(shape: tuple[int, int]) -> int:
     return max(1, -(-max(shape) // THUMBNAIL_PX))
-
-
-def _area_mean(frame: npt.NDArray[np.unsignedinteger], factor: int) -> npt.NDArray[np.float64]:
-    """Mean over ``factor`` x ``factor`` blocks; rows first, because adding whole rows is fast."""
-    if factor == 1 or min(frame.shape) < factor:
-        return frame.astype(np.float64) if factor == 1 else frame[::factor, ::factor].astype(np.float64)
-    h, w = frame.shape[0] // factor, frame.shape[1] // factor
-    rows = frame[: h * factor, : w * factor].reshape(h, factor, w * factor).sum(axis=1, dtype=np.uint32)
-    return rows.reshape(h, w, factor).sum(axis=2) / float(factor * factor)
 
 
 def _mean_of_largest(values: npt.NDArray[np.floating], fraction: float) -> npt.NDArray[np.floating]:

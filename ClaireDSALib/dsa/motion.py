@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from ClaireDSALib.dsa.area_mean import area_mean
 from ClaireDSALib.dsa.displacement import Displacement, Rigid, resample
 from ClaireDSALib.dsa.opacity_frames import Opacity
 from ClaireDSALib.dsa.phase_correlation import Aligner, align_to
@@ -185,13 +186,9 @@ class _WorkScale:
         self.subtracted = subtracted
         self.factor = max(1, -(-max(subtracted.shape[1:]) // WORK_PX))
         self.full_reference = _reference(subtracted)
-        self.reference = _averaged(self.full_reference, self.factor)
+        self.reference = area_mean(self.full_reference, self.factor)
         region = subtracted.series.valid_region
-        self.inside = (
-            np.ones(self.reference.shape, bool)
-            if region is None
-            else _averaged(region.astype(np.float32), self.factor) >= 1.0
-        )
+        self.inside = np.ones(self.reference.shape, bool) if region is None else area_mean(region, self.factor) >= 1.0
         self.largest_px = LARGEST_SHIFT_FRACTION * max(self.reference.shape)
 
     def frame(self, index: int) -> npt.NDArray[np.float32] | None:
@@ -199,7 +196,7 @@ class _WorkScale:
         if self.subtracted.covering[index] < 0:
             return None
         full = _without_shutters(self.subtracted, self.subtracted.attenuation(index), self.full_reference)
-        return _averaged(full, self.factor)
+        return area_mean(full, self.factor)
 
     def estimate(self, estimator: Callable[[npt.NDArray[np.float32]], Displacement]) -> Estimate:
         frames = (self.frame(index) for index in range(self.subtracted.n_frames))
@@ -343,14 +340,6 @@ def _without_shutters(
     """Put the mask where there is no picture, so that moving a frame drags no shutter into it."""
     region = subtracted.series.valid_region
     return frame if region is None else np.where(region, frame, reference)
-
-
-def _averaged(image: npt.NDArray[np.float32], factor: int) -> npt.NDArray[np.float32]:
-    if factor == 1:
-        return np.asarray(image, np.float32)
-    h, w = image.shape[0] // factor, image.shape[1] // factor
-    cut = image[: h * factor, : w * factor].reshape(h, factor, w, factor)
-    return cut.mean(axis=(1, 3), dtype=np.float32)
 
 
 def _left_out(subtracted: SubtractedFrames, reason: str) -> MotionCorrection:
