@@ -81,9 +81,10 @@ class Body:
         centre_mm = float(np.mean(depths))
         layers = np.zeros((3, grid[0] * grid[1]), np.float32)
         start = (source - np.asarray(self.origin_mm)) / np.asarray(self.spacing_mm)
+        jitter = np.random.default_rng(1).uniform(-0.5, 0.5, grid[0] * grid[1]).astype(np.float32) * np.float32(_STEP_MM)
         slopes = (directions.reshape(-1, 3) / np.asarray(self.spacing_mm)).T.astype(np.float32)
         for chunk in np.array_split(depths, max(1, len(depths) // _CHUNK)):
-            voxels = slopes[:, None, :] * chunk.astype(np.float32)[None, :, None]
+            voxels = slopes[:, None, :] * (chunk.astype(np.float32)[:, None] + jitter)[None]
             voxels += start.astype(np.float32)[:, None, None]
             found = self._sample(voxels)
             layers[0] += np.minimum(found, 1.0).sum(0)
@@ -92,7 +93,8 @@ class Body:
             layers[1] += bone[far].sum(0)
             layers[2] += bone[~far].sum(0)
         layers *= np.float32(_STEP_MM)
-        return BodyLayers(*(layer.reshape(grid) for layer in layers))
+        # Rays start at jittered depths, which turns the moire of plane-wise sampling into noise; smooth that away.
+        return BodyLayers(*(ndimage.gaussian_filter(layer.reshape(grid), 0.45, truncate=2.5) for layer in layers))
 
     def _depths_mm(self, view: ViewGeometry) -> npt.NDArray[np.float64]:
         """Distances from the source at which rays may meet the body."""

@@ -76,7 +76,7 @@ def _soft_tissue(canvas: VoxelCanvas, place: _Placement) -> None:
     )
     canvas.ellipsoid((0, 38, -262), (190, 78, 62), 1.0, squareness=2.6, grain=0.02)
     for side in (-1, 1):
-        canvas.ellipsoid(place.at(side * 81, 14, -40), place.size(5, 16, 30), 0.9, turn_deg=(0, side * 12, 0), mode="max")
+        canvas.ellipsoid(place.at(side * 75, 12, -44), place.size(5, 14, 27), 0.9, turn_deg=(0, side * 12, 0), mode="max")
 
 
 def _vault(canvas: VoxelCanvas, place: _Placement) -> None:

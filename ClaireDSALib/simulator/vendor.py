@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from .body import resize
+
 Image = npt.NDArray[np.float32]
 Relation = Literal["LIN", "LOG", "DISP"]
 Shutter = Literal["black", "background", "none"]
@@ -39,6 +41,8 @@ class VendorLook:
         Grey (share of white) of zero opacity in subtracted pictures.
     opacity_range : float
         Opacity that a subtracted picture shows as black.
+    harmonise : float
+        0 to 1: share of the coarse brightness that ``DISP`` processing takes out, so that bone and air both show.
     recursion : float
         0 to below 1: weight of the previous frames in a recursive noise filter.
     shutter : "black", "background" or "none"
@@ -61,6 +65,7 @@ class VendorLook:
     log_range: float = 6.0
     background: float = 0.8
     opacity_range: float = 1.4
+    harmonise: float = 0.0
     recursion: float = 0.0
     shutter: Shutter = "black"
 
@@ -106,6 +111,7 @@ def random_look(rng: np.random.Generator, name: str | None = None) -> VendorLook
         opacity_range=float(np.exp(rng.uniform(np.log(0.6), np.log(2.2)))),
         bits=int(rng.choice([8, 10, 12, 12, 14, 16])) if name is None else base.bits,
         photometric="MONOCHROME1" if rng.random() < 0.2 else "MONOCHROME2",
+        harmonise=float(rng.uniform(0, 0.7)) if rng.random() < 0.6 else 0.0,
         recursion=float(rng.uniform(0, 0.35)) if rng.random() < 0.3 else 0.0,
         shutter=str(rng.choice(["black", "background", "none"])),  # type: ignore[arg-type]
     )
@@ -156,8 +162,19 @@ def store_opacity(counts: npt.NDArray[np.float32], mask: Image, look: VendorLook
 def _tone(relative: Image, look: VendorLook) -> Image:
     if look.relation == "LOG":
         return np.float32(look.white_level) + np.log(np.maximum(relative, 1e-5)) / np.float32(look.log_range)
+    if look.relation == "DISP" and look.harmonise > 0:
+        relative = _harmonised(relative, look.harmonise)
     scaled = relative * np.float32(look.white_level)
     return scaled if look.relation == "LIN" else np.minimum(scaled, 1.0) ** np.float32(look.gamma)
+
+
+def _harmonised(relative: Image, amount: float) -> Image:
+    """Take out a share of the low frequencies of the logarithm (dynamic range compression)."""
+    step = max(1, relative.shape[0] // 64)
+    logarithm = np.log(np.maximum(relative, 1e-4))
+    coarse = ndimage.gaussian_filter(logarithm[::step, ::step], 4.0, mode="nearest")
+    level = float(np.quantile(coarse, 0.7))
+    return np.exp(logarithm - np.float32(amount) * resize(coarse - level, relative.shape))
 
 
 def _sharpen(grey: Image, look: VendorLook) -> Image:

@@ -1,0 +1,192 @@
+"""How a run is taken: frame times, mask frames, and the pass from path lengths to stored pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .body import BodyLayers
+from .collimator import Collimator
+from .motion import Motion, shift_image, translate
+from .vendor import VendorLook, store_intensity, store_opacity
+from .xray import BIN_WEIGHT, IODINE_CM2_PER_MG, Detector, attenuation_bins, count, reference_level, scatter_field
+
+Delivery = Literal["subtracted", "unsubtracted"]
+Image = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Exposed:
+    """Detector counts of one run and what is needed to store or judge them.
+
+    Attributes
+    ----------
+    counts : (T, H, W) float32 ndarray
+        Inside and outside the collimator, with noise.
+    region : (H, W) bool ndarray
+        Inside the collimator.
+    opacity : (H, W) float32 ndarray
+        Noise- and motion-free opacity: the largest over time at each pixel.
+    noise : float
+        Standard deviation of the logarithm of one frame behind the body.
+    artefact : float
+        Motion artefact level of the run as it happened.
+    """
+
+    counts: npt.NDArray[np.float32]
+    region: npt.NDArray[np.bool_]
+    opacity: Image
+    noise: float
+    artefact: float
+
+
+def frame_times(pattern: Literal["fixed", "variable"], frames: int, rate_hz: float) -> npt.NDArray[np.float64]:
+    """Seconds from the first frame.
+
+    Parameters
+    ----------
+    pattern : "fixed" or "variable"
+        Variable runs slow down: ``rate_hz`` for the first half, then 1 per second, then one every two seconds.
+
+    Returns
+    -------
+    (frames,) float64 ndarray
+    """
+    steps = np.full(frames, 1.0 / rate_hz)
+    if pattern == "variable":
+        steps[int(np.ceil(frames * 0.55)) :] = max(1.0, 1 / rate_hz)
+        steps[int(np.ceil(frames * 0.85)) :] = max(2.0, 1 / rate_hz)
+    return np.round(np.concatenate([[0.0], np.cumsum(steps)[:-1]]), 6)
+
+
+def expose(
+    layers: BodyLayers,
+    iodine_mg_cm2: npt.NDArray[np.float32],
+    static_metal_mm: Image,
+    late_metal_mm: Image,
+    late_from: int,
+    motion: Motion | None,
+    collimator: Collimator,
+    detector: Detector,
+    spacing_mm: float,
+    rng: np.random.Generator,
+) -> Exposed:
+    """Take the frames.
+
+    Parameters
+    ----------
+    layers : BodyLayers
+        On the grid of the detector.
+    iodine_mg_cm2 : (T, H, W) float32 ndarray
+        All zero, or with T = 0 in a run without contrast.
+    static_metal_mm, late_metal_mm : (H, W) float32 ndarray
+        Devices present from the start, and devices that appear with frame ``late_from``.
+    motion : Motion or None
+    """
+    frames, shape = len(iodine_mg_cm2), layers.soft_mm.shape
+    soft, hard = attenuation_bins(layers, static_metal_mm)
+    share = np.float32(BIN_WEIGHT[0]) * np.exp(-soft)
+    still = share + np.float32(BIN_WEIGHT[1]) * np.exp(-hard)
+    share /= np.maximum(still, 1e-20)
+    opening = collimator.opening(shape)
+    region = collimator.valid_region(shape)
+    base = -np.log(np.maximum(still, 1e-20))
+    halves = _halves(layers, base)
+    scatter = scatter_field(still * opening, detector)
+    level = reference_level(still, region)
+    drift = _tube_drift(frames, detector.fluctuation, rng)
+    late = np.exp(-2.0 * late_metal_mm) if late_metal_mm.any() else None
+    counts = np.empty((frames, *shape), np.float32)
+    darkest = np.zeros(shape, np.float32)
+    artefact = 0.0
+    gradients = None if motion is None else _gradients(base, spacing_mm)
+    for number in range(frames):
+        contrast = iodine_mg_cm2[number]
+        opacity = _opacity(contrast, share) if contrast.any() else None
+        if opacity is not None:
+            np.maximum(darkest, opacity, out=darkest)
+        attenuation = base if motion is None else _moved(base, halves, gradients, motion, number, spacing_mm)
+        if motion is not None and number:
+            artefact = max(artefact, _level(attenuation - base, region))
+        if opacity is not None:
+            attenuation = attenuation + (opacity if motion is None else _carried(opacity, motion, number, spacing_mm))
+        primary = np.exp(-attenuation) * opening
+        if late is not None and number >= late_from:
+            primary *= late
+        counts[number] = count(primary + scatter, detector, level, rng, drift=drift[number])
+    noise = 1.0 / np.sqrt(max(detector.photons * (1 + float(np.median(scatter[region])) / max(level, 1e-9)), 1.0))
+    return Exposed(counts, region, darkest, noise * (1 - min(detector.blur_px, 0.8) * 0.6), artefact)
+
+
+def deliver(
+    exposed: Exposed, look: VendorLook, delivery: Delivery, mask_frames: tuple[int, ...], rng: np.random.Generator
+) -> npt.NDArray[np.uint16]:
+    """Stored values ``(T, H, W)`` uint16, contrast dark, of the run as the console hands it over."""
+    if delivery == "unsubtracted":
+        return store_intensity(exposed.counts, look, _white(exposed) * float(rng.uniform(0.75, 1.5)))
+    mask = exposed.counts[list(mask_frames)].mean(0)
+    stored = store_opacity(exposed.counts, mask, look)
+    if look.shutter != "none":
+        stored[:, ~exposed.region] = 0 if look.shutter == "black" else int(look.background * look.max_value)
+    return stored
+
+
+def _white(exposed: Exposed) -> float:
+    """Counts behind the thinner parts of the body: consoles let the bare beam saturate."""
+    inside = exposed.counts[0][exposed.region]
+    body = inside[inside < 8 * np.median(np.minimum(inside, 2 * np.quantile(inside, 0.4)))]
+    return float(np.quantile(body if body.size > 100 else inside, 0.97))
+
+
+def _halves(layers: BodyLayers, base: Image) -> tuple[Image, Image]:
+    """Split the attenuation into a half near the tube and a half near the detector, in proportion to their bone."""
+    bone = layers.bone_far_mm + layers.bone_near_mm + 1.0
+    far = base * ((layers.bone_far_mm + 0.5) / bone)
+    return far, base - far
+
+
+def _opacity(iodine_mg_cm2: Image, soft_share: Image) -> Image:
+    passed = soft_share * np.exp(np.float32(-IODINE_CM2_PER_MG[0]) * iodine_mg_cm2)
+    passed += (1 - soft_share) * np.exp(np.float32(-IODINE_CM2_PER_MG[1]) * iodine_mg_cm2)
+    return -np.log(passed)
+
+
+def _gradients(base: Image, spacing_mm: float) -> tuple[Image, Image]:
+    rows, columns = np.gradient(base)
+    return (rows / spacing_mm).astype(np.float32), (columns / spacing_mm).astype(np.float32)
+
+
+def _moved(base, halves, gradients, motion: Motion, number: int, spacing_mm: float) -> Image:  # noqa: ANN001
+    """Body attenuation in one frame; tiny shifts by their gradient, larger ones half by half."""
+    down, right = motion.shift_mm[number]
+    turned = abs(motion.rotation_deg[number])
+    if abs(down) + abs(right) + turned < 1e-6:
+        return base
+    if motion.local is None and max(abs(down), abs(right)) < 0.4 * spacing_mm and turned < 0.05:
+        return base - np.float32(down) * gradients[0] - np.float32(right) * gradients[1]
+    near_gain = 1 + motion.parallax
+    if motion.local is None and turned < 1e-3:
+        pixels = np.array([down, right]) / spacing_mm
+        far = translate(halves[0], *(pixels * (1 - motion.parallax)))
+        return far + translate(halves[1], *(pixels * near_gain))
+    far = shift_image(halves[0], motion, number, spacing_mm, gain=1 - motion.parallax)
+    return far + shift_image(halves[1], motion, number, spacing_mm, gain=near_gain)
+
+
+def _carried(opacity: Image, motion: Motion, number: int, spacing_mm: float) -> Image:
+    if np.abs(motion.shift_mm[number]).max() < 0.2 * spacing_mm and abs(motion.rotation_deg[number]) < 0.02:
+        return opacity
+    return shift_image(opacity, motion, number, spacing_mm)
+
+
+def _level(change: Image, region: npt.NDArray[np.bool_]) -> float:
+    inside = np.abs(change[::3, ::3])[region[::3, ::3]]
+    return float(np.percentile(inside, 97.0)) if inside.size else 0.0
+
+
+def _tube_drift(frames: int, size: float, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    drift = np.cumsum(rng.normal(0, size, frames))
+    return drift - drift[0]

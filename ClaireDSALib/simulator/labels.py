@@ -1,0 +1,140 @@
+"""The nine labels, worked out from what was simulated and what the picture can show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .geometry import ViewGeometry
+from .motion import grade_of
+
+LABEL_CLASSES: dict[str, tuple[str, ...]] = {
+    "contrast_fluid": ("absent", "present"),
+    "projection": ("ap", "lateral", "oblique"),
+    "skull_visibility": ("entire", "partial"),
+    "motion_artefact": ("none", "mild", "severe"),
+    "subtraction": ("subtracted", "unsubtracted"),
+    "region": ("intracranial", "extracranial"),
+    "circulation": ("anterior", "posterior"),
+    "side": ("left", "right", "undetermined"),
+    "device": ("absent", "present"),
+}
+"""Names and classes of the nine labels (see the architecture notes)."""
+
+_AP_LIMIT_DEG = 12.0
+_LATERAL_LIMIT_DEG = 12.0
+_WHOLE_VAULT = 0.985
+_MISSING_VAULT = 0.95
+
+_CONTRAST_OPACITY = 0.05
+_CONTRAST_AREA = 3e-4
+_DEVICE_DARKENING = 0.06
+_DEVICE_AREA_MM2 = 3.0
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a finished run shows.
+
+    Attributes
+    ----------
+    opacity : (H, W) float32 ndarray
+        Largest noise-free opacity over time.
+    region : (H, W) bool ndarray
+        Inside the collimator.
+    device_opacity : (H, W) float32 ndarray
+        Log attenuation of the labelled devices as the delivered pixels keep it.
+    noise : float
+        Deviation of the logarithm of one frame.
+    artefact : float
+        Motion artefact level.
+    """
+
+    opacity: npt.NDArray[np.float32]
+    region: npt.NDArray[np.bool_]
+    device_opacity: npt.NDArray[np.float32]
+    noise: float
+    artefact: float
+
+
+def nine_labels(
+    view: ViewGeometry, body_part: str, vessel: str, side: str, subtracted: bool, vault: float, shown: Shown
+) -> dict[str, str | None]:
+    """Labels of one run.
+
+    A label is None where the question has no answer: circulation of a run without contrast, of the arch and of the
+    groin. The side is ``undetermined`` where a reader cannot tell it from the picture: lateral views (left and right
+    look alike), vertebral and arch injections, runs without contrast.
+
+    Parameters
+    ----------
+    body_part : "head", "neck", "arch" or "groin"
+    vessel, side : str
+        Injected vessel and its side.
+    vault : float
+        Share of the skull's outline inside the picture, see :func:`vault_shown`.
+    """
+    contrast = contrast_visible(shown)
+    projection = projection_of(view)
+    located = contrast and body_part in ("head", "neck")
+    told = located and projection != "lateral" and vessel != "VA"
+    return {
+        "contrast_fluid": "present" if contrast else "absent",
+        "projection": projection,
+        "skull_visibility": "entire" if vault >= _WHOLE_VAULT else "partial",
+        "motion_artefact": grade_of(shown.artefact),
+        "subtraction": "subtracted" if subtracted else "unsubtracted",
+        "region": "intracranial" if body_part == "head" else "extracranial",
+        "circulation": ("posterior" if vessel == "VA" else "anterior") if located else None,
+        "side": side if told else "undetermined",
+        "device": "present" if device_visible(shown, view.isocentre_spacing_mm) else "absent",
+    }
+
+
+def projection_of(view: ViewGeometry) -> str:
+    """ap within 12 degrees of the front or back, lateral within 12 degrees of a side, oblique in between."""
+    folded = abs((view.primary_deg + 90.0) % 180.0 - 90.0)
+    if folded <= _AP_LIMIT_DEG:
+        return "ap"
+    return "lateral" if folded >= 90.0 - _LATERAL_LIMIT_DEG else "oblique"
+
+
+def contrast_visible(shown: Shown) -> bool:
+    """At least 0.03 % of the field stands out of the noise."""
+    inside = shown.opacity[shown.region]
+    if not inside.size:
+        return False
+    return float((inside > max(_CONTRAST_OPACITY, 2 * shown.noise)).mean()) > _CONTRAST_AREA
+
+
+def device_visible(shown: Shown, spacing_mm: float) -> bool:
+    """At least three square millimetres of a device stand out."""
+    threshold = max(_DEVICE_DARKENING, 2.5 * shown.noise)
+    area = float((np.abs(shown.device_opacity[shown.region]) > threshold).sum()) * spacing_mm**2
+    return area > _DEVICE_AREA_MM2
+
+
+def vault_shown(
+    view: ViewGeometry, centre_mm: npt.NDArray[np.float64], radii_mm: npt.NDArray[np.float64], region: npt.NDArray[np.bool_]
+) -> float:
+    """Share of the outline of the cranial vault (outer table, above the ear canals) that lies inside ``region``.
+
+    Returns
+    -------
+    float
+        0 to 1; at least 0.985 counts as an entire skull.
+    """
+    theta, phi = np.meshgrid(np.linspace(0, 2 * np.pi, 48, endpoint=False), np.linspace(-0.35, np.pi / 2, 14))
+    direction = np.stack([np.cos(phi) * np.cos(theta), np.cos(phi) * np.sin(theta), np.sin(phi)], -1).reshape(-1, 3)
+    pixels, _ = view.project(centre_mm + direction * (np.asarray(radii_mm) + 6.0))
+    rows, columns = np.round(pixels).astype(int).T
+    inside = (rows >= 0) & (columns >= 0) & (rows < view.shape[0]) & (columns < view.shape[1])
+    inside[inside] = region[rows[inside], columns[inside]]
+    return float(inside.mean())
+
+
+def vault_is_ambiguous(share: float) -> bool:
+    """True where readers would disagree whether the skull is entire."""
+    return _MISSING_VAULT < share < _WHOLE_VAULT
