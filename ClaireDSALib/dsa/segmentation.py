@@ -13,7 +13,7 @@ from skimage.filters import threshold_triangle
 from ClaireDSALib.dsa.vessel_measures import centerline_of, measure
 from ClaireDSALib.dsa.vesselness import SIGMAS_PX, sato, upsampled
 
-__all__ = ["VesselSegmentation", "centerline_of", "measure", "segment_classical"]
+__all__ = ["VesselSegmentation", "centerline_of", "measure", "segment_classical", "without_small_pieces"]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -117,6 +117,11 @@ def segment_classical(
     return VesselSegmentation(mask, centerline, threshold, measure(mask, spacing_mm, region=region))
 
 
+def without_small_pieces(mask: Mask) -> Mask:
+    """Drop connected pieces below ``SMALLEST_PIECE_FRACTION`` of the picture; ``(H, W)`` bool."""
+    return _without_small_pieces(mask, round(SMALLEST_PIECE_FRACTION * mask.size))
+
+
 def _segment(picture: npt.NDArray[np.float32], region: Mask) -> tuple[Mask, float]:
     contrast = _local_contrast(picture, region)
     values = contrast[region]
@@ -127,7 +132,7 @@ def _segment(picture: npt.NDArray[np.float32], region: Mask) -> tuple[Mask, floa
     ridges = sato(contrast, _scales(picture.shape))
     seeds = candidate & (ridges > SEED_FACTOR * float(threshold_triangle(ridges[region])))
     mask = ndimage.binary_propagation(seeds, structure=_EIGHT, mask=candidate)
-    return _without_small_pieces(mask, round(SMALLEST_PIECE_FRACTION * mask.size)), threshold
+    return without_small_pieces(mask), threshold
 
 
 def _from_minip(minip: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:

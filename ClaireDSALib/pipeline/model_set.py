@@ -16,6 +16,7 @@ from ClaireDSALib.pipeline.settings import Settings
 if TYPE_CHECKING:
     from ClaireDSALib.models.classifier import Classification
     from ClaireDSALib.models.sequence_reader import SequenceFindings
+    from ClaireDSALib.models.vessel_segmenter import VesselProbabilities
 
 Result = TypeVar("Result")
 
@@ -28,12 +29,13 @@ class ModelSet:
 
     Parameters
     ----------
-    load_classifier, load_sequence_reader : callable, optional
+    load_classifier, load_sequence_reader, load_segmenter : callable, optional
         ``(bundle, *, device) -> model``; the defaults load bundles from the catalogue.
     """
 
     load_classifier: LoadClassifier | None = None
     load_sequence_reader: LoadClassifier | None = None
+    load_segmenter: LoadClassifier | None = None
     _models: dict[tuple[str, str, str], Any] = field(default_factory=dict)
     fallbacks: list[str] = field(default_factory=list)
     """Sentences about steps repeated on a smaller device, in order."""
@@ -45,6 +47,10 @@ class ModelSet:
     def sequence_bundle(self, settings: Settings) -> str | None:
         """Name of the bundle for thrombus and phases, or None when there is none."""
         return _chosen(settings.thrombus_bundle, "thrombus")
+
+    def vessel_bundle(self, settings: Settings) -> str | None:
+        """Name of the vessel bundle, or None when there is none."""
+        return _chosen(settings.vessel_bundle, "vessels")
 
     def classify(self, minip: Any, bundle: str, settings: Settings, valid_region: Any = None) -> Classification:
         """Classify one MinIP ``(H, W)``; on CUDA out-of-memory once more on the CPU."""
@@ -61,6 +67,10 @@ class ModelSet:
     ) -> SequenceFindings:
         """Thrombus, site and phases of one run from the opacity of its frames."""
         return self._model("thrombus", bundle, settings.device).read(frames, times_s, shape)
+
+    def segment(self, opacity: Any, bundle: str, settings: Settings, valid_region: Any = None) -> VesselProbabilities:
+        """Probabilities of vessel, artery and vein for one picture of peak opacity ``(H, W)``."""
+        return self._model("vessels", bundle, settings.device).segment(opacity, valid_region)
 
     def take_fallbacks(self) -> tuple[str, ...]:
         """Hand over the sentences gathered since the last call."""
@@ -81,6 +91,7 @@ class ModelSet:
             load = {
                 "labels": self.load_classifier or _load_classifier,
                 "thrombus": self.load_sequence_reader or _load_sequence_reader,
+                "vessels": self.load_segmenter or _load_segmenter,
             }[task]
             self._models[key] = load(bundle, device=device)
         return self._models[key]
@@ -123,6 +134,12 @@ def _load_sequence_reader(bundle: str, *, device: str) -> Any:
     from ClaireDSALib.models.sequence_reader import load_sequence_reader
 
     return load_sequence_reader(bundle, device=device)
+
+
+def _load_segmenter(bundle: str, *, device: str) -> Any:
+    from ClaireDSALib.models.vessel_segmenter import load_segmenter
+
+    return load_segmenter(bundle, device=device)
 
 
 def _free_gpu() -> None:

@@ -189,29 +189,18 @@ def judge(state: RunState) -> None:
 
 
 def segment(state: RunState) -> None:
-    """Vessels with the classical baseline, on the opacity where there is one."""
+    """Vessels: by the vessel bundle on the opacity when there is one, else by the classical baseline."""
     unsuitable = state.suitability is not None and not state.suitability.suitable
     if unsuitable and not state.settings.segment_unsuitable:
         state.notes.append("Vessels were not segmented because the run is unsuitable; ask for it to see them anyway.")
         return
-    from ClaireDSALib.dsa import segmentation
-
     with state.step("vessels"):
-        if "opacity" in state.arrays:
-            found = segmentation.segment_classical(opacity=state.arrays["opacity"], valid_region=_region(state))
+        bundle = state.models.vessel_bundle(state.settings)
+        if bundle is not None and "opacity" in state.arrays:
+            found = _vessels_by_network(state, bundle)
         else:
-            found = segmentation.segment_classical(minip=state.arrays["minip"], valid_region=_region(state))
-            state.notes.append("Vessels come from the unsubtracted MinIP, where bone can pass for vessel.")
-        state.add("vessels", found.mask, "(H, W) bool vessel mask")
-        state.add("centerline", found.centerline, "(H, W) bool centre lines of the vessel mask")
-        state.vessels = Vessels(
-            method="classical (Frangi and hysteresis)",
-            array="vessels",
-            centerline_array="centerline",
-            threshold=float(found.threshold),
-            despite_unsuitable=unsuitable,
-            **segmentation.measure(found.mask, state.series.geometry.pixel_spacing_mm),
-        )
+            found = _vessels_classically(state)
+        state.vessels = dataclasses.replace(found, despite_unsuitable=unsuitable)
 
 
 def read_sequence(state: RunState) -> None:
@@ -298,10 +287,6 @@ def _fields(maps: Any) -> set[str]:
     return {f.name for f in dataclasses.fields(maps)}
 
 
-def _region(state: RunState) -> npt.NDArray[np.bool_] | None:
-    return state.series.valid_region
-
-
 def _label_result(state: RunState, label: Any, cams: dict[str, npt.NDArray[np.float32]]) -> LabelResult:
     names = {}
     for cls, cam in cams.items():
@@ -314,6 +299,48 @@ def _label_result(state: RunState, label: Any, cams: dict[str, npt.NDArray[np.fl
         probabilities=probabilities,
         predicted=label.classes[int(np.argmax(probabilities))],
         cam_arrays=names,
+    )
+
+
+def _vessels_by_network(state: RunState, bundle: str) -> Vessels:
+    from ClaireDSALib.dsa import segmentation
+
+    found = state.models.segment(state.arrays["opacity"], bundle, state.settings, state.series.valid_region)
+    mask = segmentation.without_small_pieces(found.mask("vessel"))
+    centerline = segmentation.centerline_of(mask)
+    state.add("vessels", mask, "(H, W) bool vessel mask")
+    state.add("centerline", centerline, "(H, W) bool centre lines of the vessel mask")
+    state.add("arteries", found.mask("artery") & mask, "(H, W) bool artery mask, may overlap the veins")
+    state.add("veins", found.mask("vein") & mask, "(H, W) bool vein mask, may overlap the arteries")
+    state.add("vessel_probability", found.maps[0], "(H, W) float32 probability of a vessel, 0 to 1")
+    return Vessels(
+        method=f"network ({bundle})",
+        array="vessels",
+        centerline_array="centerline",
+        artery_array="arteries",
+        vein_array="veins",
+        threshold=found.thresholds[0],
+        **segmentation.measure(mask, state.series.geometry.pixel_spacing_mm),
+    )
+
+
+def _vessels_classically(state: RunState) -> Vessels:
+    from ClaireDSALib.dsa import segmentation
+
+    region = state.series.valid_region
+    if "opacity" in state.arrays:
+        found = segmentation.segment_classical(opacity=state.arrays["opacity"], valid_region=region)
+    else:
+        found = segmentation.segment_classical(minip=state.arrays["minip"], valid_region=region)
+        state.notes.append("Vessels come from the unsubtracted MinIP, where bone can pass for vessel.")
+    state.add("vessels", found.mask, "(H, W) bool vessel mask")
+    state.add("centerline", found.centerline, "(H, W) bool centre lines of the vessel mask")
+    return Vessels(
+        method=found.method,
+        array="vessels",
+        centerline_array="centerline",
+        threshold=float(found.threshold),
+        **segmentation.measure(found.mask, state.series.geometry.pixel_spacing_mm),
     )
 
 
