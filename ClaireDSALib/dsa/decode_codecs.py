@@ -170,7 +170,9 @@ def _decode_rle(data: bytes, form: FrameFormat) -> npt.NDArray:
         msg = f"the RLE frame has {segments} segments; {form.dtype.itemsize} are needed"
         raise DecodeError(msg)
     pixels = np.zeros((form.rows, form.columns), form.dtype)
-    decoded = imagecodecs.dicomrle_decode(data, form.dtype.newbyteorder("<"), out=pixels.reshape(-1).view(np.uint8))
+    decoded = imagecodecs.dicomrle_decode(
+        data, form.dtype.newbyteorder("<"), out=pixels.reshape(-1).view(np.uint8).data
+    )
     if len(decoded) != pixels.nbytes:
         msg = f"the RLE frame unpacks to {len(decoded)} of {pixels.nbytes} bytes"
         raise DecodeError(msg)

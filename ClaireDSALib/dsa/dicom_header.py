@@ -11,13 +11,15 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pydicom
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import UID
 
 from ClaireDSALib.dsa.decode_codecs import DEFLATED, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from ClaireDSALib.dsa.decode_errors import UnusableError
@@ -43,6 +45,7 @@ PARSE_ERRORS = (
 )
 """Whatever a damaged header makes the parser raise."""
 
+_TAGS: dict[str, int] = {}
 _PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _LONG_LENGTH_VRS = frozenset(
     {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
@@ -179,10 +182,10 @@ def first_item(dataset: Dataset, keyword: str) -> Dataset:
     return found[0] if found else Dataset()
 
 
-def _value(dataset: Dataset, keyword: str) -> object | None:
+def _value(dataset: Dataset, keyword: str) -> Any:
     with quiet():
         try:
-            element = dataset.get(tag_for_keyword(keyword))
+            element = dataset.get(_TAGS.get(keyword) or _TAGS.setdefault(keyword, tag_for_keyword(keyword) or 0))
             return None if element is None else element.value
         except PARSE_ERRORS:
             return None
@@ -255,8 +258,8 @@ def _inflate(stream: BinaryIO, source: ByteSource) -> ByteSource:
     """Unpack a deflated data set behind a fresh plain file header (PS3.5 annex A.5)."""
     spool = Spool()
     meta = FileMetaDataset()
-    meta.TransferSyntaxUID = EXPLICIT_LITTLE
-    head = io.BytesIO()
+    meta.TransferSyntaxUID = UID(EXPLICIT_LITTLE)
+    head = DicomBytesIO()
     write_file_meta_info(head, meta, enforce_standard=False)
     spool.append(b"\0" * 128 + b"DICM" + head.getvalue())
     limit = min(_MAX_INFLATED_BYTES, _MAX_INFLATION * source.size)

@@ -25,17 +25,15 @@ class Sample:
     ----------
     small : (S, h, w) float32 ndarray
         Block means of normalised frames.
-    same : (H, W) bool ndarray
-        Pixels that hold one and the same value in every sampled frame.
-    first : (H, W) ndarray of uint8 or uint16
-        The first frame.
+    darkest, brightest : (H, W) ndarray of uint8 or uint16
+        Extremes over the sampled frames; equal where nothing changes.
     factor : int
         Pixels per block, along rows and columns.
     """
 
     small: npt.NDArray[np.float32]
-    same: npt.NDArray[np.bool_]
-    first: npt.NDArray[np.unsignedinteger]
+    darkest: npt.NDArray[np.unsignedinteger]
+    brightest: npt.NDArray[np.unsignedinteger]
     factor: int
 
 
@@ -50,15 +48,15 @@ def take_sample(frames: FrameSource, count: int = SAMPLED_FRAMES) -> Sample:
     n, height, width = frames.shape
     factor = max(1, -(-max(height, width) // _LONGEST_SIDE_PX))
     indices = sorted({round(k) for k in np.linspace(0, n - 1, min(n, count))})
-    first: npt.NDArray | None = None
-    same = np.ones((height, width), bool)
-    small = []
-    for frame in iter_frames(frames, indices=indices):
-        first = frame if first is None else first
-        same &= frame == first
+    sampled = iter_frames(frames, indices=indices)
+    darkest = next(sampled)
+    brightest = darkest.copy()
+    small = [_block_means(darkest, factor)]
+    for frame in sampled:
+        np.minimum(darkest, frame, out=darkest)
+        np.maximum(brightest, frame, out=brightest)
         small.append(_block_means(frame, factor))
-    assert first is not None
-    return Sample(np.stack(small), same, first, factor)
+    return Sample(np.stack(small), darkest, brightest, factor)
 
 
 def shrink(mask: npt.NDArray[np.bool_], factor: int) -> npt.NDArray[np.bool_]:

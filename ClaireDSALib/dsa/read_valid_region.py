@@ -21,6 +21,9 @@ _SMALLEST_BORDER = 0.005
 """A constant border smaller than this share of the picture is not worth a mask."""
 _RECTANGULARITY = 0.99
 """Saturated air around a head is constant too; only a straight frame is a collimator then."""
+_RINGING_SHARE = 0.015
+_RINGING_REACH_PX = 12
+"""One and a half blocks of JPEG."""
 _MACROS = {"Shutter": "FrameDisplayShutterSequence", "Collimator": "CollimatorSequence"}
 
 
@@ -104,25 +107,42 @@ def _grid(shape: tuple[int, int]) -> tuple[npt.NDArray, npt.NDArray]:
 def _padding(instance: Instance, sample: Sample, normalisation: Normalisation) -> Mask:
     value = integer(instance.dataset, "PixelPaddingValue")
     if value is None or not -(2**15) <= value < 2**16:
-        return np.zeros(sample.first.shape, bool)
+        return np.zeros(sample.darkest.shape, bool)
     limit = integer(instance.dataset, "PixelPaddingRangeLimit")
     ends = [value, value if limit is None or not -(2**15) <= limit < 2**16 else limit]
     stored = np.array(ends, np.int64).astype(instance.form.dtype)
     low, high = sorted(normalisation.apply(stored).tolist())
-    return sample.same & (sample.first >= low) & (sample.first <= high)
+    return (sample.darkest >= low) & (sample.brightest <= high)
 
 
 def _border(sample: Sample, max_value: int, *, subtracted: bool) -> Mask:
     """Pixels of the border's most frequent value that never change and touch the border."""
-    edge = np.concatenate([sample.first[0], sample.first[-1], sample.first[:, 0], sample.first[:, -1]])
-    values, counts = np.unique(edge, return_counts=True)
+    same = sample.darkest == sample.brightest
+    edges = [_edges(one) for one in (sample.darkest, same)]
+    still = edges[0][edges[1]]
+    if not len(still):
+        return np.zeros_like(same)
+    values, counts = np.unique(still, return_counts=True)
     value = int(values[counts.argmax()])
-    labels, _ = ndimage.label(sample.same & (sample.first == value))
-    touching = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    labels, _ = ndimage.label(same & (sample.darkest == value))
+    touching = np.unique(_edges(labels))
     border = np.isin(labels, touching[touching > 0])
     if value == max_value and not subtracted and not _is_rectangular(~border):
         return np.zeros_like(border)
-    return border
+    return border if subtracted else border | _ringing(border, value, sample)
+
+
+def _edges(image: npt.NDArray) -> npt.NDArray:
+    return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+
+
+def _ringing(border: Mask, value: int, sample: Sample) -> Mask:
+    """Pixels close to a black border and almost as dark: lossy compression blurs the edge into its blocks."""
+    tolerance = _RINGING_SHARE * float(sample.brightest.max())
+    if value > tolerance or not border.any():
+        return np.zeros_like(border)
+    near = ndimage.maximum_filter(border.view(np.uint8), 2 * _RINGING_REACH_PX + 1).view(bool)
+    return near & (sample.brightest <= value + tolerance)
 
 
 def _is_rectangular(inside: Mask) -> bool:

@@ -79,7 +79,7 @@ class DicomFrames:
         return decode(b"".join(read_bytes(self.source, *span) for span in spans), self.form, buffer)
 
     def _native(self, span: Span, buffer: npt.NDArray) -> npt.NDArray:
-        count = self.source.read_into(span[0], memoryview(buffer).cast("B"))
+        count = self.source.read_into(span[0], buffer.data.cast("B"))
         if count < span[1]:
             msg = f"{count} of {span[1]} bytes are there"
             raise EOFError(msg)

@@ -46,6 +46,10 @@ class Timeline:
     warnings: tuple[str, ...] = ()
 
 
+_Way = Callable[[Instance], "Timeline | tuple[float, str] | str"]
+"""Tries one attribute: times, or (seconds per frame, keyword), or why it is not used (empty when absent)."""
+
+
 def timeline_of(instance: Instance) -> Timeline:
     """Find the times of a multi-frame instance.
 
@@ -56,7 +60,7 @@ def timeline_of(instance: Instance) -> Timeline:
     n = instance.n_frames
     if n == 1:
         return Timeline(np.zeros(1), (0,), "single frame")
-    ways: tuple[Callable[[Instance], Timeline | str], ...] = (_by_vector, _by_frame_time, _by_frame_content, _by_rate)
+    ways: tuple[_Way, ...] = (_by_vector, _by_frame_time, _by_frame_content, _by_rate)
     return _first_that_works(instance, n, ways)
 
 
@@ -106,22 +110,22 @@ def _moment(instance: Instance, date_keyword: str, time_keyword: str) -> dt.date
     return parse_date_time(date.replace(".", "") + time) if time else None
 
 
-def _first_that_works(instance: Instance, n: int, ways: Sequence[Callable[[Instance], Timeline | str]]) -> Timeline:
+def _first_that_works(instance: Instance, n: int, ways: Sequence[_Way]) -> Timeline:
     remarks: list[str] = []
     for way in ways:
-        found = way(instance) if way in (_by_vector, _by_frame_content) else _spread(way(instance), n)
+        found = _spread(way(instance), n)
         if isinstance(found, Timeline):
             return Timeline(found.times_s, found.kept, found.source, (*remarks, *found.warnings))
         if found:
             remarks.append(found)
     remarks.append(f"the file gives no frame times; {ASSUMED_FRAME_TIME_S:g} s per frame is assumed")
-    return Timeline(np.arange(n) * ASSUMED_FRAME_TIME_S, tuple(range(n)), "assumed", tuple(remarks))
+    return Timeline(np.arange(n, dtype=np.float64) * ASSUMED_FRAME_TIME_S, tuple(range(n)), "assumed", tuple(remarks))
 
 
 def _by_vector(instance: Instance) -> Timeline | str:
     if "FrameTimeVector" not in instance.dataset:
         return ""
-    vector = np.array(numbers(instance.dataset, "FrameTimeVector")) / 1000
+    vector = np.array(numbers(instance.dataset, "FrameTimeVector"), np.float64) / 1000
     n = instance.n_frames
     if len(vector) == n - 1:
         vector = np.concatenate([[0.0], vector])
@@ -188,7 +192,7 @@ def _spread(found: Timeline | tuple[float, str] | str, n: int) -> Timeline | str
     if not isinstance(found, tuple):
         return found
     step, source = found
-    return Timeline(np.arange(n) * step, tuple(range(n)), source)
+    return Timeline(np.arange(n, dtype=np.float64) * step, tuple(range(n)), source)
 
 
 def _keep_increasing(seconds: npt.NDArray[np.float64], source: str, warnings: tuple[str, ...]) -> Timeline:
