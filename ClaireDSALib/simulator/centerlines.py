@@ -14,9 +14,7 @@ _SHORTEST_PX = 3.0
 Lines = tuple[npt.NDArray[np.float32], ...]
 
 
-def projected_centerlines(
-    tree: VesselTree, view: ViewGeometry, shown: npt.NDArray[np.bool_]
-) -> tuple[Lines, Lines]:
+def projected_centerlines(tree: VesselTree, view: ViewGeometry, shown: npt.NDArray[np.bool_]) -> tuple[Lines, Lines]:
     """Follow every vessel from its origin to its end and keep what lies inside the picture.
 
     Parameters

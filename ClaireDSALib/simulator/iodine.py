@@ -169,7 +169,7 @@ class Projector:
     def _blush_projection(self) -> Blush:
         if self._blush is None:
             anatomy = self.anatomy
-            ends = np.flatnonzero(anatomy.arteries.is_terminal & anatomy.feeds_brain())
+            ends = np.flatnonzero((anatomy.arteries.terminal_flow > 0) & anatomy.feeds_brain())
             rng = np.random.default_rng(np.random.SeedSequence([anatomy.seed, 0xB1]))
             self._blush = Blush(anatomy.arteries, ends, self.view, anatomy.brain_centre_mm, rng)
         return self._blush
@@ -177,7 +177,9 @@ class Projector:
     def _venous(self, flow: ArterialFlow, injection: Injection) -> VenousFlow:
         anatomy = self.anatomy
         if self._drainage is None:
-            self._drainage = anatomy.shared("drainage", lambda: drainage(anatomy.arteries, anatomy.veins, anatomy.feeds_brain()))
+            self._drainage = anatomy.shared(
+                "drainage", lambda: drainage(anatomy.arteries, anatomy.veins, anatomy.feeds_brain())
+            )
         return venous_flow(
             anatomy.veins, self._drainage, anatomy.torcula, flow.arrival_s, flow.fraction,
             transit_s=2.0 / injection.speed_scale, speed_scale=injection.speed_scale,
@@ -186,7 +188,7 @@ class Projector:
     def _with_truth(
         self,
         frames: npt.NDArray[np.float32],
-        tree,  # noqa: ANN001
+        tree,
         arteries: VesselProjection,
         opened: ArterialFlow,
         flow: ArterialFlow,
@@ -200,7 +202,9 @@ class Projector:
         head = injection.vessel != "FEMORAL"
         veins = self._projection("veins") if head else None
         vein_thickness = (
-            self._thickness(veins, np.ones(len(self.anatomy.veins), bool)) if veins is not None else np.zeros_like(thickness)
+            self._thickness(veins, np.ones(len(self.anatomy.veins), bool))
+            if veins is not None
+            else np.zeros_like(thickness)
         )
         missing = np.zeros(self.view.shape, np.float32)
         site_mm = site_px = None

@@ -171,7 +171,7 @@ def _fill_backwards(
     strength = _COLLATERAL_FRACTION[grade] * np.clip(1.3 - distance / _COLLATERAL_REACH_MM[grade], 0, 1)
     reached_s = flow.arrival_s[donor] + _COLLATERAL_DELAY_S[grade] + distance / _COLLATERAL_SPEED_MM_S
     weight = np.zeros(len(tree))
-    weight[takers] = tree.radius_mm[takers] ** 3
+    weight[takers] = tree.terminal_flow[takers]
     inflow, moment = np.zeros(len(tree)), np.zeros(len(tree))
     inflow[takers] = weight[takers] * strength * fraction[donor]
     moment[takers] = inflow[takers] * reached_s

@@ -50,7 +50,7 @@ class Blush:
         self._grid = (-(-h // cells), -(-w // cells))
         self._cell_px = cells
         self._shape = view.shape
-        weight = arteries.radius_mm[terminals] ** 3
+        weight = arteries.terminal_flow[terminals]
         self.volume_mm3 = _BRAIN_VOLUME_MM3 * weight / weight.sum()
         self._project(arteries.position_mm[terminals], view, centre_mm, rng)
 
@@ -72,7 +72,11 @@ class Blush:
         return gaussian_filter(frames, (0, _SOFTNESS_CELLS, _SOFTNESS_CELLS), mode="constant").astype(np.float32)
 
     def _project(
-        self, ends: npt.NDArray[np.float64], view: ViewGeometry, centre: npt.NDArray[np.float64], rng: np.random.Generator
+        self,
+        ends: npt.NDArray[np.float64],
+        view: ViewGeometry,
+        centre: npt.NDArray[np.float64],
+        rng: np.random.Generator,
     ) -> None:
         count = len(ends)
         owner = np.repeat(np.arange(count), _PATCHES)

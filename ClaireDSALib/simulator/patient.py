@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from .flow import Injection, injected_node
 from .procedural.anatomy import Plan, procedural_plan
+from .swc_anatomy import swc_plan
 from .vessel_tree import TERRITORY, VesselTree
 
 T = TypeVar("T")
@@ -114,8 +115,7 @@ def simulate_anatomy(seed: int, *, anatomy_dir: Path | None = None) -> Anatomy:
         When ``anatomy_dir`` holds no SWC file.
     """
     if anatomy_dir is not None:
-        msg = "anatomy from SWC files is not built yet; leave anatomy_dir out"
-        raise NotImplementedError(msg)
+        return _assemble(swc_plan(Path(anatomy_dir), seed), seed)
     return _assemble(procedural_plan(seed), seed)
 
 

@@ -23,7 +23,7 @@ class Drainage:
     artery: npt.NDArray[np.intp]
     vein: npt.NDArray[np.intp]
     weight: npt.NDArray[np.float64]
-    """Flow of the terminal artery, proportional to radius cubed."""
+    """Flow of the terminal artery, relative units."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class VenousFlow:
 
 def drainage(arteries: VesselTree, veins: VesselTree, feeds_brain: npt.NDArray[np.bool_]) -> Drainage:
     """Connect terminal arteries of the brain with the nearest terminal veins of the same side."""
-    artery = np.flatnonzero(arteries.is_terminal & feeds_brain)
+    artery = np.flatnonzero((arteries.terminal_flow > 0) & feeds_brain)
     vein = np.flatnonzero(veins.is_terminal)
 
     def spread(tree: VesselTree, nodes: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
@@ -45,7 +45,7 @@ def drainage(arteries: VesselTree, veins: VesselTree, feeds_brain: npt.NDArray[n
         return np.column_stack([tree.position_mm[nodes], side * _SIDE_PENALTY_MM])
 
     _, nearest = cKDTree(spread(veins, vein)).query(spread(arteries, artery), k=3)
-    weight = np.repeat(arteries.radius_mm[artery] ** 3, 3) / 3
+    weight = np.repeat(arteries.terminal_flow[artery], 3) / 3
     return Drainage(np.repeat(artery, 3), vein[nearest.ravel()], weight)
 
 

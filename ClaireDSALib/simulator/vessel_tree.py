@@ -37,6 +37,10 @@ TERRITORY = {
 }  # fmt: skip
 """Cerebral territory fed by a segment; segments not named here feed none."""
 
+_WIDEST_END_MM = 0.45
+_END_RADII_MM = (0.05, 0.15)
+"""Ends fade out to nothing in the picture, so their drawn radius says little: compress its range."""
+
 
 @dataclass(frozen=True)
 class VesselTree:
@@ -107,6 +111,15 @@ class VesselTree:
     def is_terminal(self) -> npt.NDArray[np.bool_]:
         """(N,) nodes without children."""
         return self.child_count == 0
+
+    @cached_property
+    def terminal_flow(self) -> npt.NDArray[np.float64]:
+        """(N,) relative flow through fine ends, proportional to radius squared; 0 elsewhere.
+
+        Wide ends are communicating arteries or cut vessels and feed no tissue.
+        """
+        fine = self.is_terminal & (self.radius_mm < _WIDEST_END_MM)
+        return np.where(fine, np.clip(self.radius_mm, *_END_RADII_MM) ** 2, 0.0)
 
     @cached_property
     def main_child(self) -> npt.NDArray[np.intp]:

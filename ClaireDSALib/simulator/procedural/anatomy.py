@@ -102,9 +102,7 @@ def _join_anterior(
     builder: TreeBuilder, a1: dict[int, int], a2: dict[int, int], traits: Traits, joins: list[JoinRow]
 ) -> None:
     start, end = builder.position(a1[1]), builder.position(a1[-1])
-    builder.add_points(
-        np.linspace(start, end, 5)[1:], np.full(4, traits.acom_mm), "ACOM", 0, a1[1]
-    )
+    builder.add_points(np.linspace(start, end, 5)[1:], np.full(4, traits.acom_mm), "ACOM", 0, a1[1])
     joins += [("ACOM", a2[-1], a1[1], 1), ("ACOM", a2[1], a1[-1], -1)]
 
 

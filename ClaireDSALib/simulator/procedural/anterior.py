@@ -35,11 +35,15 @@ def add_middle_cerebral(
     """M1 with its perforators, the two trunks and insular fan, opercular hairpins, cortical branches."""
     radius = traits.m1_mm[side]
     m1 = builder.add_path(_m1_course(side, traits, rng), (1.04 * radius, radius, 0.95 * radius), "M1", side, terminus)
-    _add_lenticulostriates(builder, m1, side, rng)
+    add_lenticulostriates(builder, m1, side, rng)
     share = rng.uniform(0.4, 0.6)
     upper, lower = (0.93 * radius * weight ** (1 / 2.7) for weight in (share, 1 - share))
     superior = builder.add_path(
-        _mirror([(37.8, -13, -14), (39.2, -12.5, -8.5)], side, rng, 0.7), (upper, 0.95 * upper), "M2S", side, int(m1[-1])
+        _mirror([(37.8, -13, -14), (39.2, -12.5, -8.5)], side, rng, 0.7),
+        (upper, 0.95 * upper),
+        "M2S",
+        side,
+        int(m1[-1]),
     )
     inferior = builder.add_path(
         _mirror([(38.0, -8, -17), (39.6, -2, -13.5), (40.5, 4.5, -9)], side, rng, 0.7),
@@ -49,7 +53,10 @@ def add_middle_cerebral(
         int(m1[-1]),
     )
     stems = _draw_stems(rng)
-    ends = [_add_stem(builder, stem, superior, inferior, (upper, lower), stems, side, rng) for stem in stems]
+    ends = []
+    for index, stem in enumerate(stems):
+        last = index == max(k for k, other in enumerate(stems) if other.trunk == stem.trunk)
+        ends.append(_add_stem(builder, stem, superior, inferior, (upper, lower), stems, last, side, rng))
     ends += _add_temporal_stems(builder, m1, inferior, side, lower, rng)
     _grow_cortex(builder, ends, side, traits, rng)
 
@@ -87,7 +94,12 @@ def add_anterior_cerebral(
         0.5,
     )
     pericallosal = builder.add_path(
-        course, tuple(a2_radius * np.array([1, 0.95, 0.82, 0.68, 0.58, 0.5, 0.42])), "A2", side, int(a1[-1]), wander_mm=0.9
+        course,
+        tuple(a2_radius * np.array([1, 0.95, 0.82, 0.68, 0.58, 0.5, 0.42])),
+        "A2",
+        side,
+        int(a1[-1]),
+        wander_mm=0.9,
     )
     stems = _add_medial_stems(builder, pericallosal, side, a2_radius, rng)
     _grow_medial(builder, stems, side, traits, rng)
@@ -110,9 +122,7 @@ def _m1_course(side: int, traits: Traits, rng: np.random.Generator) -> Points:
     return _mirror([(20.5, -14.5, -18.5 + arch), (28.5, -14.0, -19.0 + arch), _LIMEN_MM + (-1, 0, 0.5)], side, rng, 0.7)
 
 
-def _add_lenticulostriates(
-    builder: TreeBuilder, m1: npt.NDArray[np.intp], side: int, rng: np.random.Generator
-) -> None:
+def add_lenticulostriates(builder: TreeBuilder, m1: npt.NDArray[np.intp], side: int, rng: np.random.Generator) -> None:
     """Fine arteries that rise from M1 with the typical lateral bow into the basal ganglia."""
     for _ in range(int(rng.integers(6, 12))):
         start = int(m1[rng.integers(2, len(m1) - 3)])
@@ -125,7 +135,9 @@ def _add_lenticulostriates(
             here + _sided((spread - rng.uniform(3, 9), back, rng.uniform(32, 40)), side),
         ]
         radius = rng.uniform(0.14, 0.26)
-        builder.add_path(course, (radius, 0.85 * radius, 0.6 * radius, 0.25 * radius), "LSA", side, start, wander_mm=0.8)
+        builder.add_path(
+            course, (radius, 0.85 * radius, 0.6 * radius, 0.25 * radius), "LSA", side, start, wander_mm=0.8
+        )
 
 
 def _draw_stems(rng: np.random.Generator) -> list[_Stem]:
@@ -134,7 +146,11 @@ def _draw_stems(rng: np.random.Generator) -> list[_Stem]:
     angles = np.linspace(-66, 74, count) + rng.uniform(-6, 6, count)
     boundary = rng.uniform(12, 38)
     return [
-        _Stem(float(a), float(rng.uniform(20, 27) * (1 + 0.45 * max(np.sin(np.deg2rad(a)), 0))), "M2S" if a < boundary else "M2I")
+        _Stem(
+            float(a),
+            float(rng.uniform(20, 27) * (1 + 0.45 * max(np.sin(np.deg2rad(a)), 0))),
+            "M2S" if a < boundary else "M2I",
+        )
         for a in angles
     ]
 
@@ -146,6 +162,7 @@ def _add_stem(
     inferior: npt.NDArray[np.intp],
     trunk_radii: tuple[float, float],
     stems: list[_Stem],
+    continues: bool,
     side: int,
     rng: np.random.Generator,
 ) -> tuple[int, Points, float]:
@@ -153,7 +170,7 @@ def _add_stem(
     trunk, trunk_radius = (superior, trunk_radii[0]) if stem.trunk == "M2S" else (inferior, trunk_radii[1])
     siblings = sum(other.trunk == stem.trunk for other in stems) + (2 if stem.trunk == "M2I" else 0)
     radius = 1.22 * trunk_radius * (1 / siblings) ** (1 / 2.7) * float(np.exp(rng.normal(0, 0.13)))
-    start = int(trunk[int(rng.integers(len(trunk) // 3, len(trunk)))])
+    start = int(trunk[-1] if continues else trunk[int(rng.integers(len(trunk) // 3, len(trunk)))])
     here = builder.position(start)
     angle = np.deg2rad(stem.angle_deg)
     heading = np.array([0.0, np.sin(angle), np.cos(angle)])
@@ -175,7 +192,12 @@ def _add_stem(
         away = away * (1, 1, 0.4 if stem.angle_deg < 62 else -0.5)
     out = on_brain((exit_point + away)[None], 0.99)[0]
     opercular = builder.add_path(
-        [turn, deep, exit_point, out], (0.93 * radius, 0.88 * radius, 0.82 * radius), "M3", side, int(insular[-1]), wander_mm=1.1
+        [turn, deep, exit_point, out],
+        (0.93 * radius, 0.88 * radius, 0.82 * radius),
+        "M3",
+        side,
+        int(insular[-1]),
+        wander_mm=1.1,
     )
     return int(opercular[-1]), builder.direction(opercular, -1), 0.82 * radius
 
@@ -197,7 +219,12 @@ def _add_temporal_stems(
         lip = on_brain(_sided((56, y, float(sylvian_height_mm(y)) - 1), side)[None], 0.97)[0]
         down = on_brain((lip + _sided((2, 4, -9), side))[None], 0.99)[0]
         nodes = builder.add_path(
-            [0.6 * here + 0.4 * lip + (0, 0, -1.5), lip, down], (radius, 0.9 * radius, 0.85 * radius), "M2T", side, start, wander_mm=1.0
+            [0.6 * here + 0.4 * lip + (0, 0, -1.5), lip, down],
+            (radius, 0.9 * radius, 0.85 * radius),
+            "M2T",
+            side,
+            start,
+            wander_mm=1.0,
         )
         ends.append((int(nodes[-1]), builder.direction(nodes, -1), 0.85 * radius))
     return ends
@@ -317,7 +344,7 @@ def _grow_medial(
     _twigs(builder, "A3", side, int(70 * traits.density), rng, surface)
 
 
-def _twigs(builder: TreeBuilder, segment: str, side: int, count: int, rng: np.random.Generator, surface) -> None:  # noqa: ANN001
+def _twigs(builder: TreeBuilder, segment: str, side: int, count: int, rng: np.random.Generator, surface) -> None:
     add_twigs(builder, builder.nodes_of(segment, side), count, segment=segment, side=side, rng=rng, surface=surface)
 
 

@@ -57,7 +57,12 @@ def add_arch(builder: TreeBuilder, traits: Traits, rng: np.random.Generator) -> 
             here = builder.position(start)
             target = here + np.array(end) * (side, 1, 1)
             builder.add_path(
-                [0.5 * (here + target) + rng.normal(0, 3, 3), target], (1.1, 0.9, 0.4), "THYROID", side, start, wander_mm=2
+                [0.5 * (here + target) + rng.normal(0, 3, 3), target],
+                (1.1, 0.9, 0.4),
+                "THYROID",
+                side,
+                start,
+                wander_mm=2,
             )
     return ArchEnd(
         bifurcation={1: int(left_cca[-1]), -1: int(right_cca[-1])},
@@ -75,5 +80,9 @@ def _carotid(
     points[:, :2] += rng.normal(0, 2.0, (len(points), 2)) * traits.tortuosity
     end = BIFURCATION_MM * (side, 1, 1)
     return builder.add_path(
-        np.vstack([points, end + (0, 0, -14), end]), (1.05 * radius, radius, radius, radius, 1.18 * radius), "CCA", side, parent
+        np.vstack([points, end + (0, 0, -14), end]),
+        (1.05 * radius, radius, radius, radius, 1.18 * radius),
+        "CCA",
+        side,
+        parent,
     )

@@ -62,7 +62,7 @@ def spread_out(points: Points, count: int, rng: np.random.Generator) -> Points:
     return points[np.sort(rng.permutation(kept)[:count])]
 
 
-def _thin(points: Points, spacing: float, tree) -> npt.NDArray[np.intp]:  # noqa: ANN001
+def _thin(points: Points, spacing: float, tree) -> npt.NDArray[np.intp]:
     alive = np.ones(len(points), bool)
     for i, near in enumerate(tree.query_ball_point(points, spacing)):
         if alive[i]:

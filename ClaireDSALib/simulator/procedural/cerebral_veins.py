@@ -7,7 +7,15 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from ..vessel_tree import VesselTree
-from .brain_shape import BRAIN_CENTRE_MM, BRAIN_RADII_MM, on_brain, on_cerebellum, spread_out, surface_points, sylvian_height_mm
+from .brain_shape import (
+    BRAIN_CENTRE_MM,
+    BRAIN_RADII_MM,
+    on_brain,
+    on_cerebellum,
+    spread_out,
+    surface_points,
+    sylvian_height_mm,
+)
 from .builder import TreeBuilder
 from .curves import Points, WanderField
 from .growth import GrowthRule, grow
@@ -56,7 +64,11 @@ def _lateral_sinus(builder: TreeBuilder, side: int, radius: float, rng: np.rando
         (1.35 * radius, 1.3 * radius, 1.15 * radius, 1.25 * radius), "JUGULAR", side,
     )  # fmt: skip
     sigmoid = builder.add_path(
-        bent([(35, 21, -56), (43, 28, -54), (50, 36, -44), (53, 43, -32)]), (1.1 * radius, radius, radius), "SIGMOID", side, int(jugular[-1])
+        bent([(35, 21, -56), (43, 28, -54), (50, 36, -44), (53, 43, -32)]),
+        (1.1 * radius, radius, radius),
+        "SIGMOID",
+        side,
+        int(jugular[-1]),
     )
     transverse = builder.add_path(
         np.vstack([bent([(52, 54, -25), (43, 70, -19), (27, 81, -13), (11, 86, -9)]), _TORCULA_MM + (side * 1.5, 0, 0)]),
@@ -64,12 +76,25 @@ def _lateral_sinus(builder: TreeBuilder, side: int, radius: float, rng: np.rando
     )  # fmt: skip
     start = int(jugular[-2])
     cavernous = builder.add_path(
-        bent([(22, 14, -58), (14, 6, -48), (10, -6, -41), (11, -18, -38)], 0.8), (0.9, 1.1, 1.5, 1.3), "IPS", side, start, wander_mm=0.5
+        bent([(22, 14, -58), (14, 6, -48), (10, -6, -41), (11, -18, -38)], 0.8),
+        (0.9, 1.1, 1.5, 1.3),
+        "IPS",
+        side,
+        start,
+        wander_mm=0.5,
     )
-    return {"jugular": jugular, "sigmoid": sigmoid, "transverse": transverse, "torcula": transverse[-1], "cavernous": cavernous}
+    return {
+        "jugular": jugular,
+        "sigmoid": sigmoid,
+        "transverse": transverse,
+        "torcula": transverse[-1],
+        "cavernous": cavernous,
+    }
 
 
-def _sagittal_sinus(builder: TreeBuilder, confluence: int, size: float, rng: np.random.Generator) -> npt.NDArray[np.intp]:
+def _sagittal_sinus(
+    builder: TreeBuilder, confluence: int, size: float, rng: np.random.Generator
+) -> npt.NDArray[np.intp]:
     angle = np.linspace(-0.02, 2.75, 20)
     arc = BRAIN_CENTRE_MM + np.column_stack(
         [
@@ -105,16 +130,22 @@ def _deep_veins(builder: TreeBuilder, confluence: int, size: float, rng: np.rand
             ("THALAMOSTRIATE", [(4, -16, 21), (9, -26, 23), (15, -32, 26)], 0.55),
             ("THALAMOSTRIATE", [(9, -9, 24), (17, -14, 30), (24, -12, 34)], 0.5),
         ):
-            ids = builder.add_path(course(points), (radius, 0.75 * radius, 0.3 * radius), name, side, end, wander_mm=1.0)
+            ids = builder.add_path(
+                course(points), (radius, 0.75 * radius, 0.3 * radius), name, side, end, wander_mm=1.0
+            )
             for node in ids[5::4]:
-                tip = builder.position(int(node)) + np.array([side * rng.uniform(3, 13), rng.normal(0, 4), rng.uniform(3, 15)])
+                tip = builder.position(int(node)) + np.array(
+                    [side * rng.uniform(3, 13), rng.normal(0, 4), rng.uniform(3, 15)]
+                )
                 builder.add_path([tip], (0.3, 0.2, 0.1), name, side, int(node), wander_mm=1.0)
         basal = builder.add_path(
             course([(9, 24, 11), (17, 17, 0), (20, 6, -11), (17, -5, -18), (19, -13, -19)]),
             (0.95 * size, 0.8 * size, 0.65 * size, 0.4 * size), "BVR", side, int(galen[2]), wander_mm=0.8,
         )  # fmt: skip
         for node in basal[len(basal) // 3 :: 6]:
-            tip = builder.position(int(node)) + np.array([side * rng.uniform(5, 14), rng.normal(0, 6), rng.normal(0, 6)])
+            tip = builder.position(int(node)) + np.array(
+                [side * rng.uniform(5, 14), rng.normal(0, 6), rng.normal(0, 6)]
+            )
             builder.add_path([tip], (0.35, 0.25, 0.1), "BVR", side, int(node), wander_mm=1.0)
     return int(galen[-1])
 
@@ -190,7 +221,9 @@ def _grow_cortical(builder: TreeBuilder, ends: list[tuple[int, Points, float, in
         own = [end for end in ends if end[3] == side]
         cloud = surface_points(rng, 6000)
         x, y, z = cloud.T
-        targets = spread_out(cloud[(x * side > 4) & (z > -26) & ~((y > 60) & (z < -8))], int(rng.uniform(150, 210)), rng)
+        targets = spread_out(
+            cloud[(x * side > 4) & (z > -26) & ~((y > 60) & (z < -8))], int(rng.uniform(150, 210)), rng
+        )
         ahead = np.array([builder.position(node) + 12 * direction for node, direction, _, _ in own])
         _, owner = cKDTree(ahead).query(targets)
         for index, (node, direction, radius, _) in enumerate(own):

@@ -54,7 +54,11 @@ def add_external_carotid(
     )  # fmt: skip
     _spray(builder, facial, 30, (28, -52, -90), (14, 20, 24), 0.42 * size, side, rng)
     occipital, size = branch(
-        0.36, [(33, 20, -98), (41, 36, -82), (44, 56, -66), (36, 78, -52), (30, 92, -30), (24, 97, -4)], 0.5, "OCCIPITAL", 0.3
+        0.36,
+        [(33, 20, -98), (41, 36, -82), (44, 56, -66), (36, 78, -52), (30, 92, -30), (24, 97, -4)],
+        0.5,
+        "OCCIPITAL",
+        0.3,
     )
     _spray(builder, occipital, 22, (34, 78, -45), (22, 24, 34), 0.4 * size, side, rng, scalp=True)
     branch(0.15, [(22, 14, -105), (20, 14, -85), (21, 12, -68)], 0.22, "ASCENDING", 0.3)

@@ -19,10 +19,28 @@ def groin_tree(traits: Traits, rng: np.random.Generator) -> VesselTree:
         [(45, 45, 150), (36 + sway, 30, 110), (22, 8 + 0.5 * sway, 70), (10, -14, 36)], tuple(size * np.array([4.6, 4.3, 4.1, 4.0])),
         "ILIAC", RIGHT,
     )  # fmt: skip
-    common = builder.add_path([(4, -24, 12), (1, -29, -14), (0, -29, -34)], tuple(size * np.array([4.1, 4.0, 3.9])), "FEMORAL", RIGHT, int(iliac[-1]))
+    common = builder.add_path(
+        [(4, -24, 12), (1, -29, -14), (0, -29, -34)],
+        tuple(size * np.array([4.1, 4.0, 3.9])),
+        "FEMORAL",
+        RIGHT,
+        int(iliac[-1]),
+    )
     fork = int(common[int(len(common) * rng.uniform(0.75, 1)) - 1])
-    superficial = builder.add_path([(3, -29, -60), (8, -24, -110), (14, -18, -170)], tuple(size * np.array([3.2, 3.0, 2.9])), "FEMORAL", RIGHT, fork)
-    deep = builder.add_path([(-6, -24, -56), (-12, -12, -90), (-12, 2, -140)], tuple(size * np.array([2.6, 2.2, 1.5])), "PROFUNDA", RIGHT, fork)
+    superficial = builder.add_path(
+        [(3, -29, -60), (8, -24, -110), (14, -18, -170)],
+        tuple(size * np.array([3.2, 3.0, 2.9])),
+        "FEMORAL",
+        RIGHT,
+        fork,
+    )
+    deep = builder.add_path(
+        [(-6, -24, -56), (-12, -12, -90), (-12, 2, -140)],
+        tuple(size * np.array([2.6, 2.2, 1.5])),
+        "PROFUNDA",
+        RIGHT,
+        fork,
+    )
     plans = (
         (iliac, 0.95, (-40, -10, 40), 1.1), (iliac, 0.97, (26, -24, 55), 1.0), (iliac, 0.05, (40, 40, -45), 2.8),
         (common, 0.4, (30, -12, 8), 0.8), (common, 0.5, (-35, -16, 20), 0.7),
@@ -34,7 +52,12 @@ def groin_tree(traits: Traits, rng: np.random.Generator) -> VesselTree:
         here = builder.position(start)
         end = here + np.array(reach, float) * rng.uniform(0.8, 1.2)
         branch = builder.add_path(
-            [0.5 * (here + end) + rng.normal(0, 5, 3), end], tuple(size * radius * np.array([1, 0.8, 0.4])), "PROFUNDA", RIGHT, start, wander_mm=2.5
+            [0.5 * (here + end) + rng.normal(0, 5, 3), end],
+            tuple(size * radius * np.array([1, 0.8, 0.4])),
+            "PROFUNDA",
+            RIGHT,
+            start,
+            wander_mm=2.5,
         )
         for node in branch[4::7]:
             tip = builder.position(int(node)) + rng.normal(0, 16, 3)

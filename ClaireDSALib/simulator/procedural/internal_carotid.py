@@ -29,27 +29,27 @@ def add_internal_carotid(
     """Add C1 to C7 of one side (+1 left) above ``parent``, the carotid bifurcation."""
     radius = traits.ica_mm[side]
     cervical = builder.add_path(
-        _cervical_course(side, traits.tortuosity, rng),
+        cervical_course(side, traits.tortuosity, rng),
         (1.28 * radius, 1.12 * radius, 1.04 * radius, radius, radius),
         "ICA_C1",
         side,
         parent,
     )
     siphon = builder.add_path(
-        _siphon_course(side, traits.tortuosity, rng),
+        siphon_course(side, traits.tortuosity, rng),
         (radius, 0.98 * radius, 1.0 * radius, 0.94 * radius, 0.86 * radius, 0.8 * radius),
         "ICA",
         side,
         int(cervical[-1]),
         step_mm=0.8,
     )
-    _add_ophthalmic(builder, siphon, side, rng)
+    add_ophthalmic(builder, siphon, side, rng)
     pcom = siphon[-9]
-    _add_choroidal(builder, int(siphon[-6]), side, rng)
+    add_choroidal(builder, int(siphon[-6]), side, rng)
     return CarotidEnd(siphon, int(siphon[-1]), int(pcom))
 
 
-def _cervical_course(side: int, tortuosity: float, rng: np.random.Generator) -> np.ndarray:
+def cervical_course(side: int, tortuosity: float, rng: np.random.Generator) -> np.ndarray:
     """From the bulb to the carotid canal: straight in the young, an S or a kink in the old."""
     swing = rng.normal(0, 4.5) * tortuosity
     sway = rng.normal(0, 3.5) * tortuosity
@@ -63,7 +63,7 @@ def _cervical_course(side: int, tortuosity: float, rng: np.random.Generator) -> 
     ) + np.array([0, *rng.normal(0, 0.8, 2)])
 
 
-def _siphon_course(side: int, tortuosity: float, rng: np.random.Generator) -> np.ndarray:
+def siphon_course(side: int, tortuosity: float, rng: np.random.Generator) -> np.ndarray:
     """Petrous bend, cavernous S, anterior genu, supraclinoid part; ``opening`` closes or opens the S."""
     opening = np.clip(rng.normal(0, 1.0), -2, 2)
     bend = np.clip(rng.normal(0, 0.8), -1.5, 1.5) * tortuosity
@@ -91,12 +91,13 @@ def _siphon_course(side: int, tortuosity: float, rng: np.random.Generator) -> np
     return points * np.array([side, 1.0, 1.0])
 
 
-def _add_ophthalmic(builder: TreeBuilder, siphon: npt.NDArray[np.intp], side: int, rng: np.random.Generator) -> None:
+def add_ophthalmic(builder: TreeBuilder, siphon: npt.NDArray[np.intp], side: int, rng: np.random.Generator) -> None:
     origin = int(siphon[int(len(siphon) * 0.78)])
     radius = rng.uniform(0.38, 0.58)
     lift = rng.normal(0, 1.2, 3)
     trunk = builder.add_path(
-        np.array([(13.5, -31, -31), (17, -39, -33.5), (19.5, -46, -31), (17, -54, -30), (15.5, -62, -27)]) * (side, 1, 1)
+        np.array([(13.5, -31, -31), (17, -39, -33.5), (19.5, -46, -31), (17, -54, -30), (15.5, -62, -27)])
+        * (side, 1, 1)
         + lift * np.linspace(0.2, 1, 5)[:, None],
         (radius, 0.85 * radius, 0.6 * radius, 0.3 * radius),
         "OPHTHALMIC",
@@ -111,7 +112,7 @@ def _add_ophthalmic(builder: TreeBuilder, siphon: npt.NDArray[np.intp], side: in
         builder.add_path([middle, end], (0.22, 0.14, 0.06), "OPHTHALMIC", side, start, wander_mm=1.2)
 
 
-def _add_choroidal(builder: TreeBuilder, origin: int, side: int, rng: np.random.Generator) -> None:
+def add_choroidal(builder: TreeBuilder, origin: int, side: int, rng: np.random.Generator) -> None:
     """Anterior choroidal artery: back around the brain stem, then up into the temporal horn (plexal point)."""
     course = np.array([(16, -6, -22.5), (20, 3, -21), (25, 12, -17), (29, 19, -11), (27, 27, -3), (22, 28, 6)])
     course = course * (side, 1, 1) + rng.normal(0, 0.9, course.shape)

@@ -99,23 +99,27 @@ def add_basilar(
     ends: dict[int, list[End]] = {1: [], -1: []}
     p2, other = {}, {}
     for side in (1, -1):
-        ends[side] += _add_cerebellar(builder, basilar, vertebrals[side], side, traits, rng)
+        ends[side] += add_cerebellar(builder, basilar, vertebrals[side], side, traits, rng)
         p2[side], other[side], stems = _add_posterior_cerebral(
             builder, int(basilar[-1]), pcom_origin[side], side, traits, rng
         )
         _grow_posterior(builder, stems, side, traits, rng)
-        _grow_cerebellum(builder, ends[side], side, traits, rng)
+        grow_cerebellum(builder, ends[side], side, traits, rng)
     for _ in range(6):
         start = int(basilar[rng.integers(2, len(basilar) - 2)])
         side = int(rng.choice([-1, 1]))
         here = builder.position(start)
         builder.add_path(
-            [here + (side * 5, 2, 0), here + (side * 11, 9, rng.uniform(-2, 3))], (0.16, 0.1, 0.05), "PONTINE", side, start
+            [here + (side * 5, 2, 0), here + (side * 11, 9, rng.uniform(-2, 3))],
+            (0.16, 0.1, 0.05),
+            "PONTINE",
+            side,
+            start,
         )
     return BasilarEnd(int(basilar[1]), p2, other)
 
 
-def _add_cerebellar(
+def add_cerebellar(
     builder: TreeBuilder,
     basilar: npt.NDArray[np.intp],
     vertebral: npt.NDArray[np.intp],
@@ -182,7 +186,12 @@ def _add_posterior_cerebral(
     for node in p1[2:-1:3]:
         here = builder.position(int(node))
         builder.add_path(
-            [here + (side, 3, 7), here + (side * 3, 7, 17)], (0.15, 0.1, 0.05), "PONTINE", side, int(node), wander_mm=0.6
+            [here + (side, 3, 7), here + (side * 3, 7, 17)],
+            (0.15, 0.1, 0.05),
+            "PONTINE",
+            side,
+            int(node),
+            wander_mm=0.6,
         )
     stems: list[End] = []
     for place, course, scale in (
@@ -232,7 +241,7 @@ def _grow_posterior(
     _grow_nearest(builder, stems, targets, "P3", side, traits, rng, surface)
 
 
-def _grow_cerebellum(
+def grow_cerebellum(
     builder: TreeBuilder, stems: list[End], side: int, traits: Traits, rng: np.random.Generator
 ) -> None:
     direction = rng.standard_normal((3000, 3))
@@ -260,7 +269,7 @@ def _grow_nearest(
     side: int,
     traits: Traits,
     rng: np.random.Generator,
-    surface,  # noqa: ANN001
+    surface,
 ) -> None:
     """Give every target to the stem that points at it and grow."""
     ahead = np.array([builder.position(node) + 8 * direction for node, direction, _ in stems])
