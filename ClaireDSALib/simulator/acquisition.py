@@ -41,6 +41,8 @@ class Exposed:
     opacity: Image
     noise: float
     artefact: float
+    level: float
+    """Median counts behind the thicker parts of the body; consoles show these and let the bare beam saturate."""
 
 
 def frame_times(pattern: Literal["fixed", "variable"], frames: int, rate_hz: float) -> npt.NDArray[np.float64]:
@@ -95,8 +97,8 @@ def expose(
     region = collimator.valid_region(shape)
     base = -np.log(np.maximum(still, 1e-20))
     halves = _halves(layers, base)
-    scatter = scatter_field(still * opening, detector)
     level = reference_level(still, region)
+    scatter = scatter_field(still * opening, detector, level)
     drift = _tube_drift(frames, detector.fluctuation, rng)
     late = np.exp(-2.0 * late_metal_mm) if late_metal_mm.any() else None
     counts = np.empty((frames, *shape), np.float32)
@@ -118,7 +120,8 @@ def expose(
             primary *= late
         counts[number] = count(primary + scatter, detector, level, rng, drift=drift[number])
     noise = 1.0 / np.sqrt(max(detector.photons * (1 + float(np.median(scatter[region])) / max(level, 1e-9)), 1.0))
-    return Exposed(counts, region, darkest, noise * (1 - min(detector.blur_px, 0.8) * 0.6), artefact)
+    noise *= 1 - min(detector.blur_px, 0.8) * 0.6
+    return Exposed(counts, region, darkest, float(noise), artefact, _body_level(counts[0], layers.soft_mm, region))
 
 
 def deliver(
@@ -126,7 +129,7 @@ def deliver(
 ) -> npt.NDArray[np.uint16]:
     """Stored values ``(T, H, W)`` uint16, contrast dark, of the run as the console hands it over."""
     if delivery == "unsubtracted":
-        return store_intensity(exposed.counts, look, _white(exposed) * float(rng.uniform(0.75, 1.5)))
+        return store_intensity(exposed.counts, look, exposed.level * float(np.exp(rng.uniform(np.log(1.8), np.log(6.0)))))
     mask = exposed.counts[list(mask_frames)].mean(0)
     stored = store_opacity(exposed.counts, mask, look)
     if look.shutter != "none":
@@ -134,11 +137,9 @@ def deliver(
     return stored
 
 
-def _white(exposed: Exposed) -> float:
-    """Counts behind the thinner parts of the body: consoles let the bare beam saturate."""
-    inside = exposed.counts[0][exposed.region]
-    body = inside[inside < 8 * np.median(np.minimum(inside, 2 * np.quantile(inside, 0.4)))]
-    return float(np.quantile(body if body.size > 100 else inside, 0.97))
+def _body_level(counts: Image, soft_mm: Image, region: npt.NDArray[np.bool_]) -> float:
+    thick = counts[region & (soft_mm > 0.6 * float(np.quantile(soft_mm, 0.95)))]
+    return float(np.median(thick if thick.size > 100 else counts))
 
 
 def _halves(layers: BodyLayers, base: Image) -> tuple[Image, Image]:

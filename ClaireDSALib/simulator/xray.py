@@ -107,23 +107,24 @@ def contrast_opacity(attenuation: tuple[Image, Image], iodine_mg_cm2: Image) -> 
     return np.log(transmit(attenuation) / np.maximum(transmit(attenuation, iodine_mg_cm2), 1e-20)).astype(np.float32)
 
 
-def scatter_field(primary: Image, detector: Detector) -> Image:
+def scatter_field(primary: Image, detector: Detector, level: float) -> Image:
     """Scatter and veiling glare as one smooth field, in the unit of ``primary``.
 
-    Both vary slowly, so that one field, taken from the frame without contrast, serves a whole run.
+    Both vary slowly, so that one field, taken from the frame without contrast, serves a whole run. Scatter comes
+    from the body, not from the bare beam beside it, whose brightness is therefore capped (``level`` is the median
+    transmission of the body, see :func:`reference_level`).
     """
     step = max(1, primary.shape[0] // _SCATTER_GRID)
-    coarse = np.minimum(primary, np.quantile(primary, 0.8))[::step, ::step]
-    wide = ndimage.gaussian_filter(coarse, _SCATTER_GRID * 0.14, mode="nearest")
-    glare = ndimage.gaussian_filter(primary[::step, ::step], _SCATTER_GRID * 0.08, mode="nearest")
-    level = min(1.0, float(np.median(coarse) / max(float(wide.mean()), 1e-9)))
-    return resize(detector.scatter_to_primary * level * wide + detector.glare * glare, primary.shape)
+    coarse = primary[::step, ::step]
+    wide = ndimage.gaussian_filter(np.minimum(coarse, 2 * level), _SCATTER_GRID * 0.14, mode="nearest")
+    glare = ndimage.gaussian_filter(np.minimum(coarse, 12 * level), _SCATTER_GRID * 0.08, mode="nearest")
+    return resize(detector.scatter_to_primary * wide + detector.glare * glare, primary.shape)
 
 
 def reference_level(primary: Image, region: npt.NDArray[np.bool_]) -> float:
     """Transmission that ``Detector.photons`` refers to: the median behind the body inside the field."""
     inside = primary[region] if region.any() else primary.ravel()
-    body = inside[inside < 0.5]
+    body = inside[inside < 0.1]
     return float(np.median(body if body.size > 50 else inside))
 
 
