@@ -1,4 +1,4 @@
-"""The batch tab: every sub-folder is a case; cases are analysed in the worker and exported, the scene stays untouched."""
+"""The batch tab: every sub-folder is a case, analysed in the worker and exported; the scene stays untouched."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from . import words
-from .jobs import Jobs
+from .background import Background
+from .jobs import Job, Jobs
 
 
 class Batch:
@@ -27,6 +28,8 @@ class Batch:
     def __init__(self, ui: Any, settings: Callable[[], Any], ensure: Callable[[], bool]) -> None:
         self._ui, self._settings, self._ensure = ui, settings, ensure
         self._jobs = Jobs(self._on_event, self._show_progress)
+        self._writer = Background(self._written)
+        self._to_write: list[tuple[Job, Any]] = []
         self._rows: dict[str, int] = {}
         ui.batchTable.setColumnCount(3)
         ui.batchTable.setHorizontalHeaderLabels([_("Case"), _("Runs"), _("State")])
@@ -38,7 +41,7 @@ class Batch:
 
     @property
     def is_running(self) -> bool:
-        return bool(self._jobs.active)
+        return bool(self._jobs.active or self._to_write)
 
     def start(self) -> None:
         """Queue every case of the chosen folder."""
@@ -57,34 +60,38 @@ class Batch:
             for row, case in enumerate(cases):
                 self._write(row, case.name, "", _("waiting"))
                 job = AnalyzeJob(paths=(str(case),), settings=self._settings())
-                queued = self._jobs.submit(job, (), name=case.name, target=target / case.name)
+                queued = self._jobs.submit(job, (), name=case.name, case=str(case), target=target / case.name)
                 self._rows[queued.job_id] = row
             self._show_progress()
 
     def close(self) -> None:
         self._jobs.close()
+        self._writer.close()
 
-    def _on_event(self, job: Any, event: Any) -> None:
+    def _on_event(self, job: Job, event: Any) -> None:
         row, name = self._rows[job.job_id], job.context["name"]
         if event.kind == "progress":
             self._write(row, name, "", f"{words.percent(event.progress.fraction)} {words.plain(event.progress.step)}")
         elif event.kind == "done":
-            self._write(row, name, str(len(event.result.report.runs)), self._export(event.result, job.context["target"]))
-            self._jobs.release(job)
+            self._write(row, name, str(len(event.result.report.runs)), _("writing"))
+            self._to_write.append((job, event.result))
+            self._write_next()
         elif event.is_last:
             self._write(row, name, "", event.message or _("cancelled"))
 
-    def _export(self, result: Any, target: Path) -> str:
-        from ClaireDSALib.export.files import write_case
+    def _write_next(self) -> None:
+        """Write finished cases one after the other, beside the analysis of the next ones."""
+        if self._to_write and not self._writer.is_running:
+            job, result = self._to_write[0]
+            self._writer.start(lambda: _write_files(Path(job.context["case"]), job.context["target"], result))
 
-        try:
-            write_case(result, target)
-        except OSError as error:
-            return _("could not be written: {why}").format(why=error)
-        suitable = sum(1 for r in result.report.runs if r.suitability is not None and r.suitability.suitable)
-        failed = sum(1 for r in result.report.runs if r.error)
-        text = _("{n} suitable").format(n=suitable)
-        return text + (_(", {n} failed").format(n=failed) if failed else "")
+    def _written(self, _report: Any, error: BaseException | None) -> None:
+        job, result = self._to_write.pop(0)
+        text = _summary(result.report) if error is None else _("could not be written: {why}").format(why=error)
+        self._write(self._rows[job.job_id], job.context["name"], str(len(result.report.runs)), text)
+        self._jobs.release(job)
+        self._write_next()
+        self._show_progress()
 
     def _write(self, row: int, name: str, runs: str, state: str) -> None:
         for column, text in enumerate((name, runs, state)):
@@ -96,6 +103,21 @@ class Batch:
         self._ui.batchProgress.value = round(1000 * self._jobs.fraction)
         self._ui.batchButton.enabled = not self.is_running
         self._ui.batchCancelButton.enabled = self.is_running
+
+
+def _write_files(case: Path, target: Path, result: Any) -> Any:
+    """Runs in a thread: read the headers again, write report and pictures."""
+    from ClaireDSALib.dsa import read
+    from ClaireDSALib.export.files import write_case
+
+    return write_case(target, read(case).series, result)
+
+
+def _summary(report: Any) -> str:
+    suitable = sum(1 for r in report.runs if r.suitability is not None and r.suitability.suitable)
+    failed = sum(1 for r in report.runs if r.error)
+    text = _("{n} suitable").format(n=suitable)
+    return text + (_(", {n} failed").format(n=failed) if failed else "")
 
 
 def cases_in(folder: Path) -> list[Path]:

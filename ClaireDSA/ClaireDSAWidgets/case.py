@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from . import review
 from .host import DesktopHost
@@ -23,8 +24,8 @@ class Case:
         self.host = DesktopHost()
         self.report: Any = None
         """CaseReport of the scene, None before the first result."""
-        self._files: dict[str, str] = {}
-        """Run -> file it was read from, as long as this session lasts; never written into the scene."""
+        self._series: dict[str, Any] = {}
+        """Runs read from files in this session, pixels still on disk; paths are never written into the scene."""
 
     # ---- what is in the scene
 
@@ -95,7 +96,8 @@ class Case:
                 say(f"showing run {number + 1}/{len(new)}")
                 mrml.show_series(self.host, one)
         for one in new:
-            self.remember_file(one)
+            if _file_behind(one):
+                self._series[one.run_id] = one
         return [s.run_id for s in new]
 
     def adopt(self, sequence: Any) -> str:
@@ -106,11 +108,49 @@ class Case:
         series = mrml.series_from_sequence(sequence, browser=browser)
         return (self.add_series([series], [], lambda _text: None) or [series.run_id])[0]
 
-    def remember_file(self, series: Any) -> None:
-        """Keep the path of a run read from one file, so that the worker can read it itself."""
-        path = getattr(getattr(series.frames, "source", None), "path", None)
-        if path is not None:
-            self._files[series.run_id] = str(path)
+    def series(self, run_id: str) -> Any:
+        """The run as DsaSeries: from its file when that is known, else from the scene."""
+        from ClaireDSALib.mrml import series_from_nodes
+
+        known = self._series.get(run_id)
+        return (
+            known
+            if known is not None and Path(_file_behind(known)).is_file()
+            else series_from_nodes(self.nodes(run_id)[0])
+        )
+
+    def add_subtracted(self, nodes: Any) -> Any:
+        """Add the subtracted frames of a run to its browser.
+
+        Raises
+        ------
+        ValueError
+            When the run has no frame that can serve as mask.
+        """
+        from ClaireDSALib.dsa.subtraction import subtract, to_display
+        from ClaireDSALib.mrml import add_subtracted
+
+        series = self.series(nodes.run_id)
+        return add_subtracted(self.host, series, nodes, (to_display(f) for f in subtract(series)))
+
+    def exported(self, folder: Path) -> tuple[list[Any], Any]:
+        """Series and results of the reported runs, ready to be written.
+
+        Raises
+        ------
+        ValueError
+            When no folder was chosen or there is no report.
+        """
+        from ClaireDSALib import mrml
+
+        if not folder.name:
+            msg = _("choose a folder for the export first")
+            raise ValueError(msg)
+        result = mrml.restore_result(self.host)
+        if result is None:
+            msg = _("there is no report to export; analyse a run first")
+            raise ValueError(msg)
+        return [self.series(run.run_id) for run in result.report.runs], result
 
     # ---- jobs
 
@@ -126,9 +166,10 @@ class Case:
                 found.append(group)
         return found
 
-    def analyze_job(self, run_ids: tuple[str, ...], settings: Any) -> tuple[Any, tempfile.TemporaryDirectory[str] | None]:
+    def analyze_job(
+        self, run_ids: tuple[str, ...], settings: Any
+    ) -> tuple[Any, tempfile.TemporaryDirectory[str] | None]:
         """Job for the worker: by files where they are known, else by frames written out of the scene."""
-        from ClaireDSALib.mrml import series_from_nodes
         from ClaireDSALib.pipeline.series_store import save_series
         from ClaireDSALib.pipeline.worker import AnalyzeJob
 
@@ -136,7 +177,7 @@ class Case:
         if all(files):
             return AnalyzeJob(paths=tuple(dict.fromkeys(files)), run_ids=run_ids, settings=settings), None
         folder = tempfile.TemporaryDirectory(prefix="claire-dsa-", dir=slicer.app.temporaryPath)
-        stored = [save_series(Path(folder.name) / r, series_from_nodes(self.nodes(r)[0])) for r in run_ids]
+        stored = [save_series(Path(folder.name) / r, self.series(r)) for r in run_ids]
         return AnalyzeJob(stored=tuple(str(s) for s in stored), run_ids=run_ids, settings=settings), folder
 
     def take_run(self, run: Any, arrays: Any) -> None:
@@ -164,8 +205,8 @@ class Case:
             mrml.store_report(self.host, report)
 
     def _file_of(self, run_id: str) -> str:
-        if run_id in self._files and Path(self._files[run_id]).is_file():
-            return self._files[run_id]
+        if run_id in self._series and Path(_file_behind(self._series[run_id])).is_file():
+            return _file_behind(self._series[run_id])
         nodes, _results = self.nodes(run_id)
         refs = self.description(nodes).get("frame_refs", [])
         uids = {ref["sop_instance_uid"] for ref in refs}
@@ -173,3 +214,9 @@ class Case:
         if len(uids) != 1 or database is None or not database.isOpen:
             return ""
         return database.fileForInstance(uids.pop()) or ""
+
+
+def _file_behind(series: Any) -> str:
+    """Path of the one file a run was read from; empty for arrays, archives and runs of several files."""
+    path = getattr(getattr(series.frames, "source", None), "path", None)
+    return str(path) if path is not None else ""

@@ -118,8 +118,13 @@ def install(lacking: list[State], *, with_torch: bool) -> None:
     options = _offline_options()
     broken = [s.requirement for s in lacking if s.condition == "broken"]
     if options or broken:
-        slicer.util.pip_install([*options, *(["--force-reinstall", "--no-deps"] if broken else []),
-                                 *(broken or [s.requirement for s in lacking])])
+        slicer.util.pip_install(
+            [
+                *options,
+                *(["--force-reinstall", "--no-deps"] if broken else []),
+                *(broken or [s.requirement for s in lacking]),
+            ]
+        )
     missing = [s.requirement for s in lacking if s.condition == "missing"]
     if missing and not options:
         packaging.pip_ensure(
@@ -134,13 +139,19 @@ def explanation(now: list[State]) -> str:
     size = sum(_SIZES_MB.get(s.name.lower(), 10) for s in lacking)
     lines = [_("The analysis needs Python packages that are not in Slicer:"), ""]
     lines += [
-        f"• {s.requirement}" + (_(" – an earlier installation is broken ({why}) and will be repaired").format(why=s.detail)
-                                if s.condition == "broken" else "")
+        f"• {s.requirement}"
+        + (
+            _(" – an earlier installation is broken ({why}) and will be repaired").format(why=s.detail)
+            if s.condition == "broken"
+            else ""
+        )
         for s in lacking
     ]
     lines += ["", _("About {size} MB are downloaded.").format(size=size)]
     if state_of("torch").condition != "present":
-        lines.append(_("PyTorch ({size}) is optional: it makes the analysis faster on a graphics card.").format(size=_TORCH_SIZE))
+        lines.append(
+            _("PyTorch ({size}) is optional: it makes the analysis faster on a graphics card.").format(size=_TORCH_SIZE)
+        )
     folder = wheels_folder()
     if folder:
         lines.append(_("Nothing is downloaded: packages come from {folder}.").format(folder=folder))

@@ -49,7 +49,9 @@ def show(layout: Layout) -> None:
         manager.setLayout(layout.layout_id)
 
 
-def place(position: int, series: Any, projection: Any, overlay: Any, opacity: float, *, subtracted: bool = False) -> None:
+def place(
+    position: int, series: Any, projection: Any, overlay: Any, opacity: float, *, subtracted: bool = False
+) -> None:
     """Put a run into view pair ``position`` (1 or 2); None empties it."""
     moving = series.proxy if series is not None else None
     if subtracted and series is not None and series.subtracted_proxy is not None:
@@ -113,6 +115,6 @@ _S1, _P1 = _view(SEQUENCE, 1, "R", _BLUE), _view(PROJECTION, 1, "P", _ROSE)
 _S2, _P2 = _view(SEQUENCE, 2, "R2", _BLUE), _view(PROJECTION, 2, "P2", _ROSE)
 _DESCRIPTIONS = {
     Layout.SINGLE: _row(_S1, _P1),
-    Layout.BIPLANE: f'<layout type="vertical" split="true"><item>{_row(_S1, _P1)}</item><item>{_row(_S2, _P2)}</item></layout>',
+    Layout.BIPLANE: _row(_row(_S1, _P1), _row(_S2, _P2)).replace("horizontal", "vertical", 1),
     Layout.BEFORE_AFTER: _row(_P1, _P2),
 }

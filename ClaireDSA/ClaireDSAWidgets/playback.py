@@ -36,7 +36,12 @@ class Playback(slicer.util.VTKObservationMixin):
         self.removeObservers()
         self._nodes, self._report = nodes, report
         enabled = nodes is not None
-        for widget in (self._ui.frameSlider, self._ui.playButton, self._ui.previousFrameButton, self._ui.nextFrameButton):
+        for widget in (
+            self._ui.frameSlider,
+            self._ui.playButton,
+            self._ui.previousFrameButton,
+            self._ui.nextFrameButton,
+        ):
             widget.enabled = enabled
         if enabled:
             self._busy = True
@@ -70,7 +75,7 @@ class Playback(slicer.util.VTKObservationMixin):
         if self._nodes is not None:
             self._nodes.browser.SetPlaybackActive(on)
 
-    def _browser_changed(self, caller: Any = None, event: Any = None) -> None:
+    def _browser_changed(self, _caller: Any = None, _event: Any = None) -> None:
         if self._nodes is None:
             self._ui.frameLabel.text = "–"
             self._ui.phaseLabel.clear()
@@ -83,7 +88,9 @@ class Playback(slicer.util.VTKObservationMixin):
         self._ui.playButton.checked = self._nodes.browser.GetPlaybackActive()
         self._busy = False
         times = _times_s(self._nodes.sequence)
-        self._ui.frameLabel.text = _("{frame} / {n}   {time:.2f} s").format(frame=index + 1, n=len(times), time=times[index])
+        self._ui.frameLabel.text = _("{frame} / {n}   {time:.2f} s").format(
+            frame=index + 1, n=len(times), time=times[index]
+        )
         phases = self._report.phases.names if self._report is not None and self._report.phases else ()
         strip = pictures.phase_strip(phases, times, index, max(120, self._ui.frameSlider.width))
         self._ui.phaseLabel.setPixmap(pictures.pixmap(strip))
@@ -109,7 +116,7 @@ class Shortcuts:
         for shortcut in self._shortcuts:
             shortcut.setEnabled(enabled)
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Remove the shortcuts from the window."""
         for shortcut in self._shortcuts:
             shortcut.setParent(None)

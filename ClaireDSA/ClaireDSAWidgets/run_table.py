@@ -87,7 +87,9 @@ class RunTable:
     def _write(self, index: int) -> None:
         row = self._rows[index]
         verdict = row.state or words.verdict_word(row.report)
-        for column, text in enumerate((row.title, row.view, str(row.n_frames), verdict, words.thrombus_word(row.report))):
+        for column, text in enumerate(
+            (row.title, row.view, str(row.n_frames), verdict, words.thrombus_word(row.report))
+        ):
             item = qt.QTableWidgetItem(text)
             item.setToolTip(row.tip)
             if column == 0 and row.picture is not None:

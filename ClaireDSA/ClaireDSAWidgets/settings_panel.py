@@ -20,7 +20,11 @@ def add() -> Any:
     form = qt.QFormLayout(panel)
     rows = (
         (_("Folder of more models:"), "ClaireDSA/modelFolder", _("Bundles here are offered beside the shipped ones")),
-        (_("Folder of Python wheels:"), "ClaireDSA/wheelsFolder", _("For machines without internet; leave empty to download")),
+        (
+            _("Folder of Python wheels:"),
+            "ClaireDSA/wheelsFolder",
+            _("For machines without internet; leave empty to download"),
+        ),
         (_("Reviewer:"), "ClaireDSA/reviewer", _("Name or initials written beside corrections")),
     )
     for label, key, tip in rows:

@@ -77,8 +77,12 @@ def _vessel_rows(vessels: Any) -> list[tuple[str, str]]:
         length, width = f"{vessels.length_px:.0f} px", f"{vessels.mean_diameter_px:.1f} px"
     doubt = _(" (run judged unsuitable)") if vessels.despite_unsuitable else ""
     return [
-        (_("Vessels"), _("{method}, {share} of the picture{doubt}").format(
-            method=vessels.method, share=percent(vessels.fraction), doubt=doubt)),
+        (
+            _("Vessels"),
+            _("{method}, {share} of the picture{doubt}").format(
+                method=vessels.method, share=percent(vessels.fraction), doubt=doubt
+            ),
+        ),
         (_("Centre-line length"), length),
         (_("Mean diameter"), width),
     ]
@@ -87,17 +91,25 @@ def _vessel_rows(vessels: Any) -> list[tuple[str, str]]:
 def _phase_text(run: Any) -> str:
     times = run.acquisition.times_s
     starts = [i for i, n in enumerate(run.phases.names) if i == 0 or run.phases.names[i - 1] != n]
-    return ", ".join(_("{name} from {time:.1f} s").format(name=plain(run.phases.names[i]), time=times[i]) for i in starts)
+    return ", ".join(
+        _("{name} from {time:.1f} s").format(name=plain(run.phases.names[i]), time=times[i]) for i in starts
+    )
 
 
 def _acquisition_rows(acquisition: Any) -> list[tuple[str, str]]:
     spacing = acquisition.pixel_spacing_mm
-    scale = _("unknown") if spacing is None else f"{spacing[0]:.3f} × {spacing[1]:.3f} mm ({acquisition.spacing_source})"
+    scale = (
+        _("unknown") if spacing is None else f"{spacing[0]:.3f} × {spacing[1]:.3f} mm ({acquisition.spacing_source})"
+    )
     angles = [f"{a:.0f}°" for a in (acquisition.primary_angle_deg, acquisition.secondary_angle_deg) if a is not None]
     return [
         (_("View"), " ".join([plain(acquisition.view), *angles])),
-        (_("Frames"), _("{n} of {h} × {w}, times from {source}").format(
-            n=acquisition.n_frames, h=acquisition.rows, w=acquisition.columns, source=acquisition.times_source)),
+        (
+            _("Frames"),
+            _("{n} of {h} × {w}, times from {source}").format(
+                n=acquisition.n_frames, h=acquisition.rows, w=acquisition.columns, source=acquisition.times_source
+            ),
+        ),
         (_("Pixel spacing"), scale),
         (_("Subtraction"), f"{acquisition.subtraction_state} ({acquisition.subtraction_source})"),
     ]

@@ -67,20 +67,36 @@ def panel(desktop: Any, window: Any, pump: Callable[..., None]) -> Iterator[Any]
 
     callback_errors.clear()
     qt_messages.clear()
-    representation = desktop.modules.clairedsa.widgetRepresentation()
+    representation = _living_panel(desktop, window)
     widget = representation.self()
     desktop.mrmlScene.Clear(False)
     representation.enter()
     pump(0.05)
     yield widget
-    widget.jobs.cancel_all()
-    widget.jobs.close()
+    widget.analysis.jobs.cancel_all()
+    widget.analysis.jobs.close()
     widget.batch.close()
     representation.exit()
     desktop.mrmlScene.Clear(False)
     pump(0.05)
     assert callback_errors == []
     assert qt_messages == []
+
+
+def _living_panel(desktop: Any, window: Any) -> Any:
+    """The module's widget; a new one when a test has unloaded the module."""
+    from PySide6.QtWidgets import QScrollArea
+
+    from Testing.slicer.desktop.start import load_module
+
+    if not desktop.modules.clairedsa.widgetRepresentation().self().Observations:
+        load_module(MODULE)
+    representation = desktop.modules.clairedsa.widgetRepresentation()
+    area = window.findChild(QScrollArea)
+    if area.widget() is not representation._native:
+        area.takeWidget()
+        area.setWidget(representation._native)
+    return representation
 
 
 @pytest.fixture(scope="session")

@@ -31,14 +31,16 @@ def test_the_sample_data_and_the_settings_page_are_registered_after_startup(desk
     assert "CLAIRE-DSA" in desktop.app._native.settingsDialog().panels
 
 
-def test_runs_in_the_scene_appear_in_the_list_with_picture_view_and_frames(panel: Any, small_run: Any, pump: Any) -> None:
+def test_runs_in_the_scene_appear_in_the_list_with_picture_view_and_frames(
+    panel: Any, small_run: Any, pump: Any
+) -> None:
     panel.case.add_series([small_run(n_frames=7, run_id="one"), small_run(run_id="two")], [], print)
     pump(0.3)
     table = panel.ui.runTable
     assert table.rowCount == 2
     assert [table.item(0, c).text() for c in (1, 2)] == ["AP", "7"]
     assert not table.item(0, 0).icon().isNull()
-    assert panel.selectedRun == "one"
+    assert panel.session.selected_run == "one"
 
 
 def test_choosing_a_row_shows_that_run_in_both_views(panel: Any, small_run: Any, pump: Any, desktop: Any) -> None:
@@ -91,10 +93,10 @@ def test_the_layouts_have_the_views_they_promise(panel: Any, small_run: Any, pum
 def test_keys_go_to_the_next_run_only_while_the_module_is_shown(panel: Any, small_run: Any, pump: Any) -> None:
     panel.case.add_series([small_run(run_id="one"), small_run(run_id="two")], [], print)
     pump(0.2)
-    panel.stepRun(1)
-    assert panel.selectedRun == "two"
-    panel.stepRun(1)
-    assert panel.selectedRun == "two"
+    panel.runs.step(1)
+    assert panel.session.selected_run == "two"
+    panel.runs.step(1)
+    assert panel.session.selected_run == "two"
     panel.parent.exit()
     assert not any(s.enabled for s in panel.shortcuts._shortcuts)
     panel.parent.enter()
@@ -128,21 +130,16 @@ def test_clearing_the_scene_empties_the_panel(panel: Any, small_run: Any, pump: 
     assert not panel.ui.frameSlider.enabled
 
 
-def test_unloading_the_module_leaves_no_observer_and_no_process(desktop: Any, panel: Any) -> None:
-    from Testing.slicer.conftest import MODULE
-    from Testing.slicer.desktop.start import load_module, unload_module
+def test_unloading_the_module_leaves_no_observer_and_no_process(panel: Any, small_run: Any, pump: Any) -> None:
+    from Testing.slicer.desktop.start import unload_module
 
-    before = desktop.modules.clairedsa
-    other = load_module(MODULE)
-    representation = desktop.modules.clairedsa.widgetRepresentation()
-    widget = representation.self()
-    assert isinstance(widget, other.ClaireDSAWidget)
-    assert widget.Observations
+    panel.case.add_series([small_run()], [], print)
+    pump(0.2)
+    assert panel.Observations
     unload_module("ClaireDSA")
-    assert not widget.Observations
-    assert not widget.playback.Observations
-    desktop.modules.clairedsa = before
-    desktop.app._native._modules.modules["ClaireDSA"] = before._native
+    assert not panel.Observations
+    assert not panel.playback.Observations
+    assert panel.analysis.jobs._worker is None
 
 
 def test_every_mrml_widget_of_the_panel_has_the_scene(panel: Any, desktop: Any) -> None:

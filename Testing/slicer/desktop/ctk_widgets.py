@@ -93,7 +93,9 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         arrow = QtWidgets.QStyleOption()
         arrow.initFrom(self)
         arrow.rect = QtCore.QRect(6, (head - 12) // 2, 10, 10)
-        pointing = QtWidgets.QStyle.PE_IndicatorArrowRight if self._collapsed else QtWidgets.QStyle.PE_IndicatorArrowDown
+        pointing = (
+            QtWidgets.QStyle.PE_IndicatorArrowRight if self._collapsed else QtWidgets.QStyle.PE_IndicatorArrowDown
+        )
         painter.drawPrimitive(pointing, arrow)
         if not self._collapsed:
             painter.setPen(self.palette().mid().color())

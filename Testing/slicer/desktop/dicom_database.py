@@ -133,13 +133,25 @@ class DICOMPlugin:
         names = slicer.vtkMRMLSubjectHierarchyConstants
         parent = tree.GetSceneItemID()
         levels = (
-            (names.GetSubjectHierarchyLevelPatient(), str(header.get("PatientID", "")), str(header.get("PatientName", ""))),
-            (names.GetSubjectHierarchyLevelStudy(), str(header.StudyInstanceUID), str(header.get("StudyDate", "Study"))),
+            (
+                names.GetSubjectHierarchyLevelPatient(),
+                str(header.get("PatientID", "")),
+                str(header.get("PatientName", "")),
+            ),
+            (
+                names.GetSubjectHierarchyLevelStudy(),
+                str(header.StudyInstanceUID),
+                str(header.get("StudyDate", "Study")),
+            ),
         )
         for level, uid, label in levels:
             item = tree.GetItemByUID(names.GetDICOMUIDName(), uid)
             if not item:
-                item = tree.CreateSubjectItem(parent, label) if parent == tree.GetSceneItemID() else tree.CreateStudyItem(parent, label)
+                item = (
+                    tree.CreateSubjectItem(parent, label)
+                    if parent == tree.GetSceneItemID()
+                    else tree.CreateStudyItem(parent, label)
+                )
                 tree.SetItemUID(item, names.GetDICOMUIDName(), uid)
                 tree.SetItemLevel(item, level)
             parent = item

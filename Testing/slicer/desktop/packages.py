@@ -45,9 +45,16 @@ class PyTorchUtilsLogic:
     def torchInstalled(self) -> bool:
         return self.torchInstalledNow
 
-    def installTorch(self, askConfirmation: bool = False, forceComputationBackend: Any = None,
-                     torchVersionRequirement: str | None = None, torchvisionVersionRequirement: str | None = None) -> Any:
-        calls.append(("installTorch", {"askConfirmation": askConfirmation, "torchVersionRequirement": torchVersionRequirement}))
+    def installTorch(
+        self,
+        askConfirmation: bool = False,
+        forceComputationBackend: Any = None,
+        torchVersionRequirement: str | None = None,
+        torchvisionVersionRequirement: str | None = None,
+    ) -> Any:
+        calls.append(
+            ("installTorch", {"askConfirmation": askConfirmation, "torchVersionRequirement": torchVersionRequirement})
+        )
         return types.SimpleNamespace(__version__="2.8.0")
 
 

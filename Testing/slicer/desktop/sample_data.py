@@ -20,10 +20,19 @@ class SampleDataLogic:
         slicer.modules.sampleDataSources.setdefault(category, [])
 
     @staticmethod
-    def registerCustomSampleDataSource(category: str = "Custom", sampleName: str | None = None, uris: Any = None,
-                                       fileNames: Any = None, nodeNames: Any = None, customDownloader: Any = None,
-                                       thumbnailFileName: str | None = None, loadFileTypes: Any = None,
-                                       loadFiles: Any = None, loadFileProperties: Any = None, checksums: Any = None) -> None:
+    def registerCustomSampleDataSource(
+        category: str = "Custom",
+        sampleName: str | None = None,
+        uris: Any = None,
+        fileNames: Any = None,
+        nodeNames: Any = None,
+        customDownloader: Any = None,
+        thumbnailFileName: str | None = None,
+        loadFileTypes: Any = None,
+        loadFiles: Any = None,
+        loadFileProperties: Any = None,
+        checksums: Any = None,
+    ) -> None:
         source = SampleDataSource(**{k: v for k, v in locals().items() if k != "category"})
         slicer.modules.sampleDataSources.setdefault(category, []).append(source)
 

@@ -156,7 +156,7 @@ class qMRMLSliceWidget(qMRMLWidget):
 
 
 class qMRMLPlotView(QtWidgets.QWidget):
-    """The charts of slicer-core need the desktop's Qt widget; here the title of the chart says what would stand here."""
+    """A chart's title and lines; the real chart view needs a Qt widget that slicer-core does not have."""
 
     dataSelected = Signal()
 
@@ -183,8 +183,10 @@ class qMRMLPlotView(QtWidgets.QWidget):
             return
         x_column = table.GetColumnByName(series.GetXColumnName() or "")
         y = np.array([y_column.GetVariantValue(i).ToDouble() for i in range(y_column.GetNumberOfTuples())])
-        x = np.arange(len(y)) if x_column is None else np.array(
-            [x_column.GetVariantValue(i).ToDouble() for i in range(len(y))]
+        x = (
+            np.arange(len(y))
+            if x_column is None
+            else np.array([x_column.GetVariantValue(i).ToDouble() for i in range(len(y))])
         )
         span_x, span_y = max(np.ptp(x), 1e-9), max(np.ptp(y), 1e-9)
         left, top, width, height = 12, 22, self.width() - 24, self.height() - 34
