@@ -66,7 +66,8 @@ def write_bundle(
     save_weights(network, folder / WEIGHTS_FILE)
     files = {"weights": WEIGHTS_FILE}
     if onnx:
-        export_onnx(network, input_spec.size_px, folder / ONNX_FILE)
+        size = input_spec.size_px
+        export_onnx(network, (len(input_spec.views), size, size), folder / ONNX_FILE)
         files["onnx"] = ONNX_FILE
     section = {
         "task": "labels",
@@ -111,12 +112,12 @@ def _metadata(
                     "type": "image",
                     "format": "minip",
                     "modality": "XA",
-                    "num_channels": 1,
+                    "num_channels": len(spec.views),
                     "spatial_shape": [spec.size_px, spec.size_px],
                     "dtype": "float32",
                     "value_range": [0, 1],
                     "is_patch_data": False,
-                    "channel_def": {"0": "minimum intensity projection, contrast dark"},
+                    "channel_def": {str(k): f"minimum intensity projection, {v}" for k, v in enumerate(spec.views)},
                 }
             },
             "outputs": {

@@ -102,7 +102,7 @@ class Classifier:
         return self._classification(outputs, cam_method, timings)
 
     def predict(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Probabilities ``(B, K)`` of prepared pictures ``(B, S, S)``, for evaluation and faithfulness curves."""
+        """Probabilities ``(B, K)`` of prepared pictures ``(B, C, S, S)``, for evaluation and faithfulness curves."""
         return self._engine.run(images).probabilities
 
     def _classification(self, outputs: EngineOutputs, cam_method: str, timings: dict[str, float]) -> Classification:
@@ -193,7 +193,8 @@ def _check_on_phantom(bundle: Bundle, engine: Engine) -> None:
     size = bundle.input_spec.size_px
     rows, columns = np.mgrid[:size, :size].astype(np.float32) / size
     phantom = (0.5 + 0.5 * np.sin(20 * rows) * np.cos(13 * columns)).astype(np.float32)
-    probabilities = engine.run(phantom[None]).probabilities
+    stack = np.repeat(phantom[None], len(bundle.input_spec.views), axis=0)
+    probabilities = engine.run(stack[None]).probabilities
     if probabilities.shape != (1, bundle.labels.n_outputs):
         msg = (
             f"bundle {bundle.name!r}: the network has {probabilities.shape[-1]} outputs but the metadata lists "

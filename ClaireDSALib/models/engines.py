@@ -40,7 +40,7 @@ class Engine(Protocol):
     device: str
 
     def run(self, images: FloatArray) -> EngineOutputs:
-        """Outputs for prepared pictures ``(B, S, S)`` float32, 0 to 1."""
+        """Outputs for prepared pictures ``(B, C, S, S)`` float32, 0 to 1."""
         ...
 
 
@@ -92,7 +92,7 @@ class OnnxEngine:
         self._session = _onnx_session(bundle.onnx, threads)
 
     def run(self, images: FloatArray) -> EngineOutputs:
-        outputs = [self._session.run(None, {"image": one[None, None]}) for one in images]
+        outputs = [self._session.run(None, {"image": one[None]}) for one in images]
         parts = [np.concatenate(column) for column in zip(*outputs, strict=True)]
         return EngineOutputs(*parts)
 
@@ -114,7 +114,7 @@ class TorchEngine:
     def run(self, images: FloatArray) -> EngineOutputs:
         import torch
 
-        batch = torch.from_numpy(np.ascontiguousarray(images[:, None], np.float32)).to(self.device)
+        batch = torch.from_numpy(np.ascontiguousarray(images, np.float32)).to(self.device)
         on_gpu = self.device != "cpu"
         with torch.inference_mode(), torch.autocast("cuda", dtype=torch.float16, enabled=on_gpu):
             outputs = self._network.explain(batch.contiguous(memory_format=torch.channels_last))

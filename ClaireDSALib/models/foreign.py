@@ -120,7 +120,6 @@ def _input_spec(data: Mapping[str, Any]) -> InputSpec:
     return InputSpec(
         size_px=int(data.get("size_px", 224)),
         window_percentiles=tuple(data.get("window_percentiles", (0.0, 100.0))),
-        channels=3,
         mean=tuple(data.get("mean", IMAGENET_MEAN)),
         std=tuple(data.get("std", IMAGENET_STD)),
         contrast=str(data.get("contrast", "dark")),

@@ -42,7 +42,7 @@ class LoadGreyImaged(MapTransform):
 
 
 class PrepareMinipd(MapTransform):
-    """Resize and window as the bundle's metadata says; gives ``(1, S, S)`` float32 tensors."""
+    """Resize and window as the bundle's metadata says; gives ``(C, S, S)`` float32 tensors."""
 
     def __init__(self, keys: str, bundle_root: str) -> None:
         super().__init__(keys)
@@ -51,7 +51,7 @@ class PrepareMinipd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
         for key in self.key_iterator(result):
-            result[key] = torch.from_numpy(prepare(np.asarray(result[key]), self.spec)[None])
+            result[key] = torch.from_numpy(prepare(np.asarray(result[key]), self.spec))
         return result
 
 

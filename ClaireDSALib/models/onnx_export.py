@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 OUTPUT_NAMES = ["probabilities", "cam", "cam_plus_plus", "outlier_score"]
 
 
-def export_onnx(network: nn.Module, size_px: int, path: Path) -> None:
-    """Write the graph for one picture ``image (1, 1, S, S)``.
+def export_onnx(network: nn.Module, shape: tuple[int, int, int], path: Path) -> None:
+    """Write the graph for one picture ``image (1, C, S, S)``.
 
     Parameters
     ----------
     network : nn.Module
         A network with ``explain``; put into evaluation mode.
-    size_px : int
+    shape : tuple of int
+        ``(C, S, S)``.
     path : Path
     """
     import onnx
@@ -45,7 +46,7 @@ def export_onnx(network: nn.Module, size_px: int, path: Path) -> None:
         warnings.simplefilter("ignore")  # the exporter's own deprecations, not ours to act on
         program = torch.onnx.export(
             Explain().eval(),
-            (torch.zeros(1, 1, size_px, size_px),),
+            (torch.zeros(1, *shape),),
             input_names=["image"],
             output_names=OUTPUT_NAMES,
             dynamo=True,

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ClaireDSALib.models.errors import BundleError, ImageRefusedError
+from ClaireDSALib.models.views import VIEWS, make_views
 
 MIN_SIDE_PX, MAX_SIDE_PX = 32, 8192
 """Below, no anatomy is left; above, no X-ray detector reaches (largest flat panels have about 4000 px)."""
@@ -29,17 +30,18 @@ class InputSpec:
         Side of the square the network sees.
     window_percentiles : tuple of float
         Lower and upper percentile of the resized picture that become 0 and 1.
-    channels : int
-        1, or 3 for networks whose first layer expects a replicated grey picture.
+    views : tuple of str
+        Channels of the input, see :mod:`ClaireDSALib.models.views`. A network that needs three channels
+        repeats a single one itself.
     mean, std : tuple of float
-        Per channel, applied inside the network.
+        Applied inside the network.
     contrast : {"dark", "bright"}
         Polarity the network was trained on.
     """
 
     size_px: int = 224
     window_percentiles: tuple[float, float] = (0.5, 99.5)
-    channels: int = 1
+    views: tuple[str, ...] = ("linear",)
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.25,)
     contrast: str = "dark"
@@ -55,8 +57,11 @@ class InputSpec:
         if self.contrast not in ("dark", "bright"):
             msg = f"contrast polarity must be 'dark' or 'bright'; got {self.contrast!r}"
             raise BundleError(msg)
-        if len(self.mean) not in (1, self.channels) or len(self.std) != len(self.mean) or min(self.std) <= 0:
-            msg = f"mean {self.mean} and std {self.std} must have one value or {self.channels}, std above zero"
+        if not self.views or not set(self.views) <= set(VIEWS):
+            msg = f"views must be chosen from {VIEWS}; got {self.views}"
+            raise BundleError(msg)
+        if len(self.mean) not in (1, 3) or len(self.std) != len(self.mean) or min(self.std) <= 0:
+            msg = f"mean {self.mean} and std {self.std} must have one value or three, std above zero"
             raise BundleError(msg)
 
     @classmethod
@@ -65,7 +70,7 @@ class InputSpec:
         return cls(
             size_px=int(data["size_px"]),
             window_percentiles=(float(data["window_percentiles"][0]), float(data["window_percentiles"][1])),
-            channels=int(data.get("channels", 1)),
+            views=tuple(map(str, data.get("views", ("linear",)))),
             mean=tuple(map(float, data["mean"])),
             std=tuple(map(float, data["std"])),
             contrast=str(data.get("contrast", "dark")),
@@ -75,7 +80,7 @@ class InputSpec:
         return {
             "size_px": self.size_px,
             "window_percentiles": list(self.window_percentiles),
-            "channels": self.channels,
+            "views": list(self.views),
             "mean": list(self.mean),
             "std": list(self.std),
             "contrast": self.contrast,
@@ -103,8 +108,8 @@ def prepare(
 
     Returns
     -------
-    (size_px, size_px) float32 ndarray
-        Values 0 to 1.
+    (C, size_px, size_px) float32 ndarray
+        One channel per view, values 0 to 1.
 
     Raises
     ------
@@ -115,15 +120,11 @@ def prepare(
     small = resize(minip, spec.size_px)
     if contrast != spec.contrast:
         small = -small
-    inside = small.ravel()
+    region = None
     if valid_region is not None and valid_region.shape == minip.shape:
         region = resize(valid_region.astype(np.uint8), spec.size_px) > 0.999  # no mixed border pixels
-        if region.mean() > 0.02:
-            inside = small[region]
-    low, high = np.percentile(inside, spec.window_percentiles)
-    if not high - low > _smallest_span(small):
-        low, high = float(small.min()), float(small.max())
-    return np.clip((small - low) / (high - low), 0.0, 1.0).astype(np.float32)
+        region = region if region.mean() > 0.02 else None
+    return make_views(small, spec.views, spec.window_percentiles, region)
 
 
 def resize(image: npt.NDArray[Any], size_px: int) -> npt.NDArray[np.float32]:
@@ -154,8 +155,3 @@ def check_image(image: npt.NDArray[Any]) -> None:
     if low == high:
         msg = f"the picture is constant (every pixel is {low}); there is nothing to classify"
         raise ImageRefusedError(msg)
-
-
-def _smallest_span(small: npt.NDArray[np.float32]) -> float:
-    """Span below which float32 rounding, not the picture, fills the window."""
-    return float(np.abs(small).max()) * 1e-6

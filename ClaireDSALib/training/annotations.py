@@ -12,7 +12,7 @@ import numpy as np
 
 from ClaireDSALib.models.labels import LabelSet
 from ClaireDSALib.models.pictures import read_picture
-from ClaireDSALib.training.samples import LabelledPictures, encode, to_bytes
+from ClaireDSALib.training.samples import LabelledPictures, encode, to_cache
 
 COLUMNS = ("path", "label", "class", "rater", "patient")
 
@@ -148,7 +148,7 @@ def load_annotated(
     settled, conflicts = settle(annotations)
     patient_of = {a.path: a.patient for a in annotations}
     paths = sorted(patient_of)
-    images = np.stack([to_bytes(read_picture(folder / path), size_px) for path in paths])
+    images = np.stack([to_cache(read_picture(folder / path), size_px) for path in paths])
     given = [{label: cls for (p, label), cls in settled.items() if p == path} for path in paths]
     pictures = LabelledPictures(
         images=images,

@@ -6,12 +6,16 @@ Left-right flips are left out: they change the side. Strong zooms are too: they 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
+
+from ClaireDSALib.models.preprocessing import InputSpec, resize
+from ClaireDSALib.models.views import make_views
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -25,6 +29,8 @@ class AugmentSettings:
     shift: float = 0.03
     gamma: float = 0.55
     """Log range of the tone curve's exponent."""
+    log_strength: float = 5.5
+    """Largest logarithm of the factor inside a logarithmic curve."""
     blur_px: float = 1.4
     noise: float = 0.06
     lowest_size_px: int = 120
@@ -33,13 +39,17 @@ class AugmentSettings:
 
 
 def augment(
-    image: npt.NDArray[np.uint8], size_px: int, rng: np.random.Generator, settings: AugmentSettings
+    image: npt.NDArray[np.uint16],
+    size_px: int,
+    rng: np.random.Generator,
+    settings: AugmentSettings,
+    views: Sequence[str] = ("linear",),
 ) -> FloatArray:
     """One random version of a cached picture.
 
     Parameters
     ----------
-    image : (S, S) uint8 ndarray
+    image : (S, S) uint16 ndarray
     size_px : int
         Side of the result.
     rng : Generator
@@ -47,8 +57,8 @@ def augment(
 
     Returns
     -------
-    (size_px, size_px) float32 ndarray
-        0 to 1, windowed between random percentiles near those of inference.
+    (C, size_px, size_px) float32 ndarray
+        Views, 0 to 1; the linear one windowed between random percentiles near those of inference.
     """
     x = _move(image, size_px, rng, settings)
     if rng.random() < 0.7:
@@ -65,23 +75,18 @@ def augment(
         x = _border(x, rng, settings)
     if rng.random() < 0.3:
         x = _marks(x, rng)
-    if rng.random() < 0.3:
+    if rng.random() < 0.2:
         x = _jpeg(x, rng, settings)
-    low, high = np.percentile(x, (rng.choice([0.5, rng.uniform(0, 2)]), rng.choice([99.5, rng.uniform(98, 100)])))
-    return np.clip((x - low) / max(high - low, 1e-3), 0, 1).astype(np.float32)
+    percentiles = (float(rng.choice([0.5, rng.uniform(0, 2)])), float(rng.choice([99.5, rng.uniform(98, 100)])))
+    return make_views(x.astype(np.float32), views, percentiles)
 
 
-def plain(image: npt.NDArray[np.uint8], size_px: int, percentiles: tuple[float, float] = (0.5, 99.5)) -> FloatArray:
-    """The picture as at inference: resized and windowed."""
-    picture = Image.fromarray(image.astype(np.float32))
-    x = np.asarray(picture.resize((size_px, size_px), Image.Resampling.BILINEAR), np.float32)
-    low, high = np.percentile(x, percentiles)
-    if not high > low:
-        low, high = float(x.min()), float(x.max()) + 1e-3
-    return np.clip((x - low) / (high - low), 0, 1).astype(np.float32)
+def plain(image: npt.NDArray[np.uint16], spec: InputSpec) -> FloatArray:
+    """The picture as at inference ``(C, S, S)``: resized, then its views."""
+    return make_views(resize(image, spec.size_px), spec.views, spec.window_percentiles)
 
 
-def _move(image: npt.NDArray[np.uint8], size_px: int, rng: np.random.Generator, s: AugmentSettings) -> FloatArray:
+def _move(image: npt.NDArray[np.uint16], size_px: int, rng: np.random.Generator, s: AugmentSettings) -> FloatArray:
     """Rotate, scale, shift and resize in one affine resampling; outside is filled with the border's median."""
     side = image.shape[0]
     angle = np.deg2rad(rng.uniform(-s.rotation_deg, s.rotation_deg)) if rng.random() < 0.6 else 0.0
@@ -92,21 +97,29 @@ def _move(image: npt.NDArray[np.uint8], size_px: int, rng: np.random.Generator, 
     matrix = np.array([[c * zoom * aspect, -sn * zoom], [sn * zoom * aspect, c * zoom]])
     center = (side - 1) / 2 + shift - matrix @ np.full(2, (size_px - 1) / 2)
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
-    picture = Image.fromarray(image)
+    picture = Image.fromarray(image.astype(np.float32) / 65535)
     data = (matrix[1, 1], matrix[1, 0], center[1], matrix[0, 1], matrix[0, 0], center[0])
     moved = picture.transform(
         (size_px, size_px),
         Image.Transform.AFFINE,
         data,
         resample=Image.Resampling.BILINEAR,
-        fillcolor=int(np.median(border)),
+        fillcolor=float(np.median(border)) / 65535,
     )
-    return np.asarray(moved, np.float32) / 255
+    return np.asarray(moved, np.float32)
 
 
 def _tone(x: FloatArray, rng: np.random.Generator, s: AugmentSettings) -> FloatArray:
-    """Vendor curve: gamma, and a smooth S or inverse S, always rising."""
+    """Vendor curve: gamma, a logarithm or its inverse, and a smooth S or inverse S, always rising."""
     x = np.clip(x, 0, 1) ** np.exp(rng.uniform(-s.gamma, s.gamma))
+    if rng.random() < 0.35:
+        strength = np.exp(rng.uniform(0, s.log_strength))
+        rising = np.log1p(strength * x) / np.log1p(strength)
+        x = (
+            rising
+            if rng.random() < 0.75
+            else np.expm1(x * np.log1p(strength) * 0.6) / np.expm1(np.log1p(strength) * 0.6)
+        )
     bend = rng.uniform(-0.5, 0.5)
     return (x + bend * x * (1 - x) * (2 * x - 1) * 2).astype(np.float32)
 

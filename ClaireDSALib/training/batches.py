@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class Batch:
     """B pictures; outliers have unknown labels."""
 
     images: npt.NDArray[np.float32]
-    """(B, S, S) 0 to 1"""
+    """(B, C, S, S) 0 to 1"""
     targets: npt.NDArray[np.int64]
     """(B, L)"""
     is_outlier: npt.NDArray[np.bool_]
@@ -50,7 +50,9 @@ class BatchMaker:
         seed: int = 0,
         volume: npt.NDArray[np.floating] | None = None,
         settings: AugmentSettings | None = None,
+        views: Sequence[str] = ("linear",),
     ) -> None:
+        self.views = tuple(views)
         self.pictures, self.batch_size = pictures, batch_size
         self.n_outliers = round(batch_size * outlier_share)
         self.volume, self.settings = volume, settings or AugmentSettings()
@@ -62,8 +64,8 @@ class BatchMaker:
     def make(self, size_px: int) -> Batch:
         """Next batch at a given input size."""
         indices = [self._next() for _ in range(self.batch_size - self.n_outliers)]
-        images = [augment(self.pictures.images[i], size_px, self._rng, self.settings) for i in indices]
-        images += [augment(self._strange(), size_px, self._rng, self.settings) for _ in range(self.n_outliers)]
+        images = [self._augment(self.pictures.images[i], size_px) for i in indices]
+        images += [self._augment(self._strange(), size_px) for _ in range(self.n_outliers)]
         unknown = np.full((self.n_outliers, self.pictures.targets.shape[1]), UNKNOWN, np.int64)
         return Batch(
             images=np.stack(images),
@@ -77,7 +79,10 @@ class BatchMaker:
         self.drawn += 1
         return self._order.pop()
 
-    def _strange(self) -> npt.NDArray[np.uint8]:
+    def _augment(self, image: npt.NDArray[np.uint16], size_px: int) -> npt.NDArray[np.float32]:
+        return augment(image, size_px, self._rng, self.settings, self.views)
+
+    def _strange(self) -> npt.NDArray[np.uint16]:
         cerebral = self.pictures.images[self._rng.integers(len(self.pictures))]
         return strange_picture(cerebral.shape[0], self._rng, cerebral=cerebral, volume=self.volume)
 

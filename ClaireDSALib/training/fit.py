@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from ClaireDSALib.models.labels import LabelSet
 from ClaireDSALib.models.networks import SharedTrunkClassifier
+from ClaireDSALib.models.preprocessing import InputSpec
 from ClaireDSALib.training.augment import plain
 from ClaireDSALib.training.batches import Batch, BatchMaker, prefetched
 from ClaireDSALib.training.pretrained import initialise
@@ -121,6 +122,7 @@ def fit(
         outlier_share=settings.outlier_share,
         seed=settings.seed + state.step,
         volume=volume,
+        views=settings.views,
     )
     maker.drawn = state.step * (settings.batch_size - maker.n_outliers)
     while not _is_over(state, settings, maker, len(train)):
@@ -152,15 +154,15 @@ def label_loss(logits: torch.Tensor, targets: torch.Tensor, sizes: tuple[int, ..
 
 
 def predict_logits(
-    network: nn.Module, images: npt.NDArray[np.uint8], size_px: int, batch_size: int = 32
+    network: nn.Module, images: npt.NDArray[np.uint16], spec: InputSpec, batch_size: int = 32
 ) -> npt.NDArray[np.float32]:
     """Uncalibrated logits ``(N, K)`` of cached pictures, prepared as at inference."""
     device = next(network.parameters()).device
     parts = []
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):
-            prepared = np.stack([plain(x, size_px) for x in images[start : start + batch_size]])
-            batch = torch.from_numpy(prepared[:, None]).to(device, memory_format=torch.channels_last)
+            prepared = np.stack([plain(x, spec) for x in images[start : start + batch_size]])
+            batch = torch.from_numpy(prepared).to(device, memory_format=torch.channels_last)
             parts.append(network.logits(batch).float().cpu().numpy())  # type: ignore[operator]
     return np.concatenate(parts)
 
@@ -224,7 +226,7 @@ def _train_until_validation(
 
 
 def _step(state: FitState, batch: Batch, settings: FitSettings, device: str) -> float:
-    images = torch.from_numpy(batch.images[:, None]).to(device, memory_format=torch.channels_last)
+    images = torch.from_numpy(batch.images).to(device, memory_format=torch.channels_last)
     targets = torch.from_numpy(batch.targets).to(device)
     outlier = torch.from_numpy(batch.is_outlier).to(device)
     with torch.autocast("cuda", enabled=device == "cuda"):
@@ -263,7 +265,7 @@ def _schedule(fraction: float) -> float:
 
 
 def _validate(state: FitState, validation: LabelledPictures, settings: FitSettings) -> None:
-    logits = predict_logits(state.average.eval(), validation.images, settings.size_px)
+    logits = predict_logits(state.average.eval(), validation.images, settings.input_spec)
     mean, per_label = mean_macro_auc(logits, validation)
     state.history[-1].update({"macro_auc": mean, **{f"auc_{k}": v for k, v in per_label.items()}})
     state.worse += 1

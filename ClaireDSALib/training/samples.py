@@ -28,8 +28,8 @@ class LabelledPictures:
 
     Parameters
     ----------
-    images : (N, S, S) uint8 ndarray
-        Resized MinIPs, 0 to 255 over their own range, contrast dark.
+    images : (N, S, S) uint16 ndarray
+        Resized MinIPs, 0 to 65535 over their own range, contrast dark.
     targets : (N, L) int64 ndarray
         Class index per label, :data:`UNKNOWN` where not given.
     patients : (N,) str ndarray
@@ -41,7 +41,7 @@ class LabelledPictures:
         Anything worth a separate figure, such as the simulated vendor.
     """
 
-    images: npt.NDArray[np.uint8]
+    images: npt.NDArray[np.uint16]
     targets: npt.NDArray[np.int64]
     patients: npt.NDArray[np.str_]
     labels: LabelSet
@@ -103,9 +103,9 @@ def load_simulated(
         msg = f"{folder} holds no index.jsonl; make one with 'claire-dsa simulate --format npz --out {folder}'"
         raise FileNotFoundError(msg)
     records = [json.loads(line) for line in index.read_text(encoding="utf-8").splitlines() if line.strip()]
-    images = np.empty((len(records), size_px, size_px), np.uint8)
+    images = np.empty((len(records), size_px, size_px), np.uint16)
     for k, record in enumerate(records):
-        images[k] = to_bytes(_picture_of(folder, record), size_px)
+        images[k] = to_cache(_picture_of(folder, record), size_px)
         if progress is not None:
             progress(k + 1, len(records))
     return LabelledPictures(
@@ -137,13 +137,16 @@ def encode(given: dict[str, Any], labels: LabelSet) -> list[int]:
     return indices
 
 
-def to_bytes(image: npt.NDArray[Any], size_px: int) -> npt.NDArray[np.uint8]:
-    """Resize and spread over 0 to 255, keeping all but the outermost 0.05 % of values."""
+def to_cache(image: npt.NDArray[Any], size_px: int) -> npt.NDArray[np.uint16]:
+    """Resize and spread over 0 to 65535, keeping all but the outermost 0.05 % of values.
+
+    Sixteen bits, because unsubtracted heads can fill a few per cent of the range beside the direct beam.
+    """
     small = resize(image, size_px)
     low, high = np.percentile(small, (0.05, 99.95))
     if not high > low:
         low, high = float(small.min()), float(small.min()) + 1.0
-    return np.round(255 * np.clip((small - low) / (high - low), 0, 1)).astype(np.uint8)
+    return np.round(65535 * np.clip((small - low) / (high - low), 0, 1)).astype(np.uint16)
 
 
 def _picture_of(folder: Path, record: dict[str, Any]) -> npt.NDArray[Any]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ClaireDSALib.models.preprocessing import InputSpec
+
 
 @dataclass(frozen=True)
 class FitSettings:
@@ -18,6 +20,8 @@ class FitSettings:
         Name in :data:`ClaireDSALib.models.networks.efficientnet_lite.TRUNKS`.
     size_px : int
         Side of the network's input.
+    views : tuple of str
+        Channels of the input, see :mod:`ClaireDSALib.models.views`.
     warm_size_px : int
         Smaller side used for the first part of the training, when it costs less.
     warm_fraction : float
@@ -46,6 +50,7 @@ class FitSettings:
 
     trunk: str = "efficientnet_lite0"
     size_px: int = 224
+    views: tuple[str, ...] = ("linear", "ranked", "local")
     warm_size_px: int = 160
     warm_fraction: float = 0.4
     batch_size: int = 32
@@ -86,7 +91,12 @@ class FitSettings:
         if unknown := sorted(set(data) - known):
             msg = f"unknown training settings {unknown}; known are {sorted(known)}"
             raise ValueError(msg)
-        return cls(**data)
+        return cls(**{**data, "views": tuple(data.get("views", cls.views))})
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "views": list(self.views)}
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """How the bundle will want its input."""
+        return InputSpec(size_px=self.size_px, views=self.views)

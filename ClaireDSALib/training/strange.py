@@ -21,16 +21,16 @@ def strange_picture(
     size_px: int,
     rng: np.random.Generator,
     *,
-    cerebral: npt.NDArray[np.uint8] | None = None,
+    cerebral: npt.NDArray[np.uint16] | None = None,
     volume: npt.NDArray[np.floating] | None = None,
-) -> npt.NDArray[np.uint8]:
-    """One random outlier ``(size_px, size_px)`` uint8.
+) -> npt.NDArray[np.uint16]:
+    """One random outlier ``(size_px, size_px)`` uint16.
 
     Parameters
     ----------
     size_px : int
     rng : Generator
-    cerebral : (S, S) uint8 ndarray, optional
+    cerebral : (S, S) uint16 ndarray, optional
         A training picture to scramble.
     volume : (z, y, x) float ndarray, optional
         CT volume in Hounsfield units to slice.
@@ -47,7 +47,7 @@ def strange_picture(
     weights = np.array([w for w, _ in makers])
     x = makers[rng.choice(len(makers), p=weights / weights.sum())][1]()
     x = x - x.min()
-    return np.round(255 * x / max(float(x.max()), 1e-6)).astype(np.uint8)
+    return np.round(65535 * x / max(float(x.max()), 1e-6)).astype(np.uint16)
 
 
 def _clouds(n: int, rng: np.random.Generator) -> FloatArray:
@@ -160,9 +160,9 @@ def _slice(volume: npt.NDArray[np.floating], n: int, rng: np.random.Generator) -
     return np.asarray(Image.fromarray(np.ascontiguousarray(x)).resize((n, n), Image.Resampling.BILINEAR), np.float32)
 
 
-def _scrambled(image: npt.NDArray[np.uint8], n: int, rng: np.random.Generator) -> FloatArray:
+def _scrambled(image: npt.NDArray[np.uint16], n: int, rng: np.random.Generator) -> FloatArray:
     """A training picture with its blocks shuffled, greatly enlarged, or with reversed contrast upside down."""
-    x = np.asarray(Image.fromarray(image).resize((n, n)), np.float32)
+    x = np.asarray(Image.fromarray(image.astype(np.float32)).resize((n, n)), np.float32)
     kind = rng.integers(0, 2)
     if kind == 0:
         parts = int(rng.choice([3, 4, 6]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,10 @@ def train_bundle(
     report(f"{len(train)} pictures to train on, {len(validation)} of other patients to validate")
     network, history = fit(train, validation, settings, out, volume=volume, report=report, log=log)
     assert isinstance(network, SharedTrunkClassifier)
-    calibrate(network, validation, settings.size_px)
+    calibrate(network, validation, settings.input_spec)
     threshold = fit_outliers(network, train, validation, settings, volume=volume)
     write_history(history, out / "history.json")
-    spec = InputSpec(size_px=settings.size_px, mean=(network.mean,), std=(network.std,))
+    spec = replace(settings.input_spec, mean=(network.mean,), std=(network.std,))
     bundle = write_bundle(
         network,
         out / name,
@@ -103,9 +104,9 @@ def training_parts(pictures: LabelledPictures, seed: int) -> tuple[LabelledPictu
     return pictures.subset(first), pictures.subset(second)
 
 
-def calibrate(network: SharedTrunkClassifier, validation: LabelledPictures, size_px: int) -> None:
+def calibrate(network: SharedTrunkClassifier, validation: LabelledPictures, spec: InputSpec) -> None:
     """Set the temperatures from validation pictures."""
-    logits = predict_logits(network, validation.images, size_px)
+    logits = predict_logits(network, validation.images, spec)
     found = fit_temperatures(logits, validation.targets, validation.labels)
     with torch.no_grad():
         network.temperature.copy_(torch.tensor(found))
@@ -129,15 +130,19 @@ def fit_outliers(
     rng = np.random.default_rng(settings.seed + 1)
     size = settings.size_px
 
+    def look(images: list[npt.NDArray[np.uint16]]) -> torch.Tensor:
+        return _features(network, [augment(x, size, rng, AugmentSettings(), settings.views) for x in images])
+
     def varied(pictures: LabelledPictures, n: int) -> torch.Tensor:
         chosen = rng.permutation(len(pictures))[:n]
-        return _features(network, [augment(pictures.images[i], size, rng, AugmentSettings()) for i in chosen])
+        return _features(
+            network, [augment(pictures.images[i], size, rng, AugmentSettings(), settings.views) for i in chosen]
+        )
 
     with torch.no_grad():
         network.outliers.fit(varied(train, n_fit))
         inside = varied(validation, n_judge)
-        strange = [strange_picture(256, rng, volume=volume) for _ in range(min(n_judge, 100))]
-        outside = _features(network, [augment(x, size, rng, AugmentSettings()) for x in strange])
+        outside = look([strange_picture(256, rng, volume=volume) for _ in range(min(n_judge, 100))])
         detector_gap = network.outliers.detector(outside).median() - network.outliers.detector(inside).median()
         distance_in, distance_out = (network.outliers.distance(f).log() for f in (inside, outside))
         gap = (distance_out.median() - distance_in.median()).clamp(min=0.05)
@@ -149,7 +154,7 @@ def _features(network: SharedTrunkClassifier, images: list[npt.NDArray[np.float3
     parts = []
     with torch.no_grad():
         for start in range(0, len(images), 32):
-            batch = torch.from_numpy(np.stack(images[start : start + 32])[:, None])
+            batch = torch.from_numpy(np.stack(images[start : start + 32]))
             parts.append(network.features(batch.contiguous(memory_format=torch.channels_last)))
     return torch.cat(parts)
 

@@ -51,7 +51,7 @@ class SharedTrunkClassifier(nn.Module):
         self.outliers = OutlierScore(self.trunk.channels_out, outlier_components)
 
     def activations(self, image: torch.Tensor) -> torch.Tensor:
-        """Last activations ``(B, C, h, w)`` of pictures ``(B, 1, H, W)`` in 0 to 1."""
+        """Last activations ``(B, C, h, w)`` of pictures ``(B, 1 or 3, H, W)`` in 0 to 1."""
         x = (image - self.mean) / self.std
         return self.trunk(x.expand(-1, 3, -1, -1))
 

@@ -115,7 +115,7 @@ def test_nan_weights_are_refused_on_both_engines(a_copy: Path, a_home: Path) -> 
     network = load_network(open_bundle(a_copy))
     with torch.no_grad():
         network.head.bias[3] = float("nan")
-    export_onnx(network, 96, a_copy / "models" / "model.onnx")
+    export_onnx(network, (1, 96, 96), a_copy / "models" / "model.onnx")
     weights = load_file(a_copy / "models" / "model.safetensors")
     weights["head.bias"][3] = float("nan")
     save_file(weights, a_copy / "models" / "model.safetensors")
