@@ -48,9 +48,9 @@ def read_or_exit(path: Path) -> ReadResult:
 
 
 def list_skipped(skipped: Sequence[Skipped]) -> None:
-    """One line per file that was not used."""
-    for one in skipped:
-        complain(f"  {one.source}: {one.reason}")
+    """One numbered line per file that was not used."""
+    for number, one in enumerate(skipped, 1):
+        complain(f"  input {number} not used, {one.source}: {one.reason}")
 
 
 @contextmanager

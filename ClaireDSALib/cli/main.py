@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,15 +10,31 @@ from typing import Annotated
 import typer
 
 from ClaireDSALib import __version__
-from ClaireDSALib.cli.console import DONE, NOTHING_USABLE, SOME_FAILED
+from ClaireDSALib.cli.console import BAD_USAGE, DONE, NOTHING_USABLE, SOME_FAILED
+from ClaireDSALib.cli.lazy import LazyVerb, group_with
+
+_ELSEWHERE = {
+    "view": LazyVerb("ClaireDSALib.cli.view", "Open a study or a review in the browser, on Slicer's own core.", "web"),
+    "simulate": LazyVerb("ClaireDSALib.cli.simulate", "Simulate angiography with exact truth."),
+    "models": LazyVerb("ClaireDSALib.cli.models", "Models: list, show, verify, add, remove, import foreign weights."),
+    "train": LazyVerb(
+        "ClaireDSALib.cli.train", "Train on simulated or annotated series; the result is a bundle.", "train"
+    ),
+    "evaluate": LazyVerb("ClaireDSALib.cli.evaluate", "Measure models with confidence intervals.", "train"),
+}
+"""Verbs that live in modules of their own and are imported only when asked for."""
 
 app = typer.Typer(
     name="claire-dsa",
+    cls=group_with(_ELSEWHERE),
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help=(
         "Quality, vessels and thrombi in X-ray angiography. Research software, not a medical device.\n\n"
-        f"Exit codes: {DONE} done, {NOTHING_USABLE} nothing usable, 2 bad usage, {SOME_FAILED} some inputs failed."
+        f"Exit codes: {DONE} done, {NOTHING_USABLE} nothing usable found, {BAD_USAGE} bad usage, "
+        f"{SOME_FAILED} some inputs failed (they are listed), 130 interrupted."
     ),
 )
 
@@ -26,14 +42,19 @@ Source = Annotated[Path, typer.Argument(help="DICOM file, folder, zip or DICOMDI
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
-@app.callback(invoke_without_command=True)
-def options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
-) -> None:
-    """Options before the verb."""
-    if version:
+def _show_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"claire-dsa {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Options before the verb."""
 
 
 @app.command()
@@ -68,6 +89,9 @@ def review(
     motion: Annotated[
         str | None, typer.Option(help="Motion correction: off, auto, translation, rigid, bspline.")
     ] = None,
+    identifiers: Annotated[
+        bool, typer.Option("--identifiers", help="Name unused input files; file names may name patients.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Everything available for every run: projections, subtraction, maps, labels, vessels, report, overview page."""
@@ -77,40 +101,19 @@ def review(
     overrides = {key: value for key, value in chosen.items() if value is not None}
     if insist:
         overrides["segment_unsuitable"] = True
-    raise typer.Exit(run_review(path, out, settings_file=settings, overrides=overrides, as_json=as_json))
-
-
-_ELSEWHERE = {
-    "simulate": "Simulated cases with exact truth, for training, tests and demonstrations.",
-    "models": "Models: list, show, verify, add, remove, import foreign weights.",
-    "train": "Train on simulated or annotated series; the result is a bundle.",
-    "evaluate": "Measure models with confidence intervals; one HTML and JSON report.",
-    "view": "The review in a browser, on Slicer's own core.",
-}
-"""Verbs that live in modules of their own and are imported only when asked for."""
-
-
-def _forward(name: str, text: str) -> None:
-    """Add a verb whose arguments, ``--help`` included, go to ``ClaireDSALib.cli.<name>``."""
-    settings = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-
-    @app.command(name, help=text, context_settings=settings, add_help_option=False)
-    def verb(context: typer.Context) -> None:
-        module = importlib.import_module(f"ClaireDSALib.cli.{name}")
-        module.app(args=context.args, prog_name=f"claire-dsa {name}")
-
-
-for _name, _text in _ELSEWHERE.items():
-    _forward(_name, _text)
+    raise typer.Exit(
+        run_review(path, out, settings_file=settings, overrides=overrides, identifiers=identifiers, as_json=as_json)
+    )
 
 
 def run() -> None:
     """Entry point of the console script."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # unwinds, so half-written files go
     try:
         app()
-    except KeyboardInterrupt:
-        typer.echo("stopped", err=True)
-        sys.exit(130)
+    except OSError as error:  # a full disk, a folder one may not write to
+        typer.echo(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", err=True)
+        sys.exit(NOTHING_USABLE)
 
 
 if __name__ == "__main__":

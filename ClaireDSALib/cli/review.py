@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import typer
@@ -20,11 +21,17 @@ from ClaireDSALib.cli.console import (
     say_json,
     title_of,
 )
+from ClaireDSALib.dsa.series import Skipped
 from ClaireDSALib.pipeline.report import CaseReport, RunReport
 from ClaireDSALib.pipeline.settings import Settings
 
+_SUFFIXES = frozenset({".dcm", ".ima", ".zip", ".txt", ".pdf", ".xml", ".json", ".jpg", ".png", ".html", ".exe"})
+"""Endings that say something about a file and nothing about a patient."""
 
-def run_review(path: Path, out: Path, *, settings_file: Path | None, overrides: dict[str, Any], as_json: bool) -> int:
+
+def run_review(
+    path: Path, out: Path, *, settings_file: Path | None, overrides: dict[str, Any], identifiers: bool, as_json: bool
+) -> int:
     """Write the review of ``path`` to ``out`` and return the exit code."""
     from ClaireDSALib.export.files import write_case
     from ClaireDSALib.pipeline.analyze import analyze
@@ -32,7 +39,8 @@ def run_review(path: Path, out: Path, *, settings_file: Path | None, overrides: 
     settings = load_settings(settings_file, overrides)
     found = read_or_exit(path)
     with analysis_bar({series.run_id: title_of(series) for series in found.series}) as progress:
-        result = analyze(found.series, settings, pairs=found.pairs, skipped=found.skipped, progress=progress)
+        skipped = found.skipped if identifiers else without_names(found.skipped)
+        result = analyze(found.series, settings, pairs=found.pairs, skipped=skipped, progress=progress)
     with bar("writing") as tell:
         tell(0.1, "writing")
         report = write_case(out, found.series, result)
@@ -43,6 +51,21 @@ def run_review(path: Path, out: Path, *, settings_file: Path | None, overrides: 
         list_skipped(found.skipped)
     failed = found.skipped or any(run.error for run in report.runs)
     return SOME_FAILED if failed else DONE
+
+
+def without_names(skipped: Sequence[Skipped]) -> tuple[Skipped, ...]:
+    """Number the inputs that were not used: names of files and folders often name the patient.
+
+    The numbers are those of the list on standard error.
+    """
+    return tuple(
+        Skipped(f"input {number}{_known_suffix(one.source)}", one.reason) for number, one in enumerate(skipped, 1)
+    )
+
+
+def _known_suffix(source: str) -> str:
+    suffix = PurePosixPath(source).suffix.lower()
+    return f" ({suffix})" if suffix in _SUFFIXES else ""
 
 
 def load_settings(path: Path | None, overrides: dict[str, Any]) -> Settings:

@@ -1,6 +1,7 @@
 """The repository keeps its own promises: layers, versions, what goes into the wheel."""
 
 import ast
+import itertools
 import re
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def test_pinned_packages_satisfy_what_the_project_asks_for():
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = {canonicalize_name(k): v for k, v in (line.split("==") for line in lines if "==" in line)}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    wanted = list(itertools.chain(project["dependencies"], *project["optional-dependencies"].values()))
     for text in wanted:
         requirement = Requirement(text)
         name = canonicalize_name(requirement.name)
@@ -49,6 +50,12 @@ def test_pinned_packages_satisfy_what_the_project_asks_for():
             continue
         assert name in pins, f"{name} has no known-good version in constraints.txt"
         assert requirement.specifier.contains(pins[name], prereleases=True), f"{text} against {pins[name]}"
+
+
+def test_what_is_made_from_the_code_is_up_to_date():
+    command = [sys.executable, "scripts/write_docs.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"run 'python scripts/write_docs.py': {done.stdout}{done.stderr}"
 
 
 def test_no_torchvision_among_the_pins():
