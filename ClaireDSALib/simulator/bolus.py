@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy.special import gammainc
 
 _SHAPE = 2.6
-"""Shape parameter of the gamma variate; 2 to 4 fits cerebral passage curves (Thompson 1964, 10.1161/01.RES.14.6.502)."""
+"""Shape of the gamma variate; 2 to 4 fits cerebral passage curves (Thompson 1964, DOI 10.1161/01.RES.14.6.502)."""
 
 _WIDTHS = 32
 _TABLE_STEP_S = 0.02

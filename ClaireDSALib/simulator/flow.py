@@ -133,7 +133,7 @@ def injected_node(anatomy: Anatomy, injection: Injection) -> int:
     if len(trunk) == 0:
         msg = f"anatomy {anatomy.anatomy_id} has no {name} on the {injection.side}; choose another vessel to inject"
         raise ValueError(msg)
-    reach = 0.3 if injection.vessel == "ARCH" else 0.55
+    reach = 0.3 if injection.vessel == "ARCH" else 0.4
     return int(trunk[int(np.clip(injection.tip, 0, 1) * reach * (len(trunk) - 1))])
 
 

@@ -1,8 +1,8 @@
 """Where a point of the head lands on the detector: an isocentric C-arm seen as a cone beam.
 
-Head frame in millimetres (LPS): x to the patient's left, y posterior, z superior; the origin lies in
-the midline about 20 mm above the end of the internal carotid artery, near the middle of the head. Angles follow DICOM PS3.3 C.8.7.5: primary + is left anterior oblique
-(detector towards the patient's left), secondary + is cranial (detector towards the head).
+Head frame in millimetres (LPS): x to the patient's left, y posterior, z superior; the origin lies in the midline about
+20 mm above the ends of the internal carotid arteries, near the middle of the head. Angles follow DICOM PS3.3 C.8.7.5:
+primary + is left anterior oblique (detector towards the patient's left), secondary + is cranial (towards the head).
 """
 
 from __future__ import annotations

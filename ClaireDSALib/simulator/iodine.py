@@ -16,7 +16,7 @@ from .occlusion import NO_OCCLUSION, Occlusion, occlude, occluded_node
 from .parenchyma import Blush
 from .patient import Anatomy
 from .phases import Phase, frame_phases
-from .venous import Drainage, VenousFlow, drainage, venous_flow
+from .venous import VenousFlow, venous_flow
 from .vessel_projection import VesselProjection
 
 __all__ = ["IodineRun", "Phase", "Projector", "render_iodine"]
@@ -98,7 +98,6 @@ class Projector:
         self.anatomy = anatomy
         self.view = view
         self._projections: dict[str, VesselProjection] = {}
-        self._drainage: Drainage | None = None
         self._blush: Blush | None = None
         self._masks: dict[tuple[str, bytes], npt.NDArray[np.float32]] = {}
         self._lines: dict[bytes, tuple] = {}
@@ -158,7 +157,7 @@ class Projector:
         self, frames: npt.NDArray[np.float32], flow: ArterialFlow, injection: Injection, times: npt.NDArray[np.float64]
     ) -> None:
         blush = self._blush_projection()
-        ends = blush.terminals
+        ends = blush.tissue.terminals
         if not flow.fraction[ends].any():
             return
         frames += _MG_PER_CM2 * blush.render(_capillary(times, flow, ends, injection)).reshape(frames.shape)
@@ -168,22 +167,20 @@ class Projector:
 
     def _blush_projection(self) -> Blush:
         if self._blush is None:
-            anatomy = self.anatomy
-            ends = np.flatnonzero((anatomy.arteries.terminal_flow > 0) & anatomy.feeds_brain())
-            rng = np.random.default_rng(np.random.SeedSequence([anatomy.seed, 0xB1]))
-            self._blush = Blush(anatomy.arteries, ends, self.view, anatomy.brain_centre_mm, rng)
+            self._blush = Blush(self.anatomy.tissue(), self.view)
         return self._blush
 
     def _venous(self, flow: ArterialFlow, injection: Injection) -> VenousFlow:
         anatomy = self.anatomy
-        if self._drainage is None:
-            self._drainage = anatomy.shared(
-                "drainage", lambda: drainage(anatomy.arteries, anatomy.veins, anatomy.feeds_brain())
-            )
         return venous_flow(
-            anatomy.veins, self._drainage, anatomy.torcula, flow.arrival_s, flow.fraction,
-            transit_s=2.0 / injection.speed_scale, speed_scale=injection.speed_scale,
-        )  # fmt: skip
+            anatomy.veins,
+            anatomy.drainage(),
+            anatomy.torcula,
+            flow.arrival_s,
+            flow.fraction,
+            transit_s=2.0 / injection.speed_scale,
+            speed_scale=injection.speed_scale,
+        )
 
     def _with_truth(
         self,
@@ -210,10 +207,10 @@ class Projector:
         site_mm = site_px = None
         perfused = 1.0
         if clot is not None:
-            ends = self._blush_projection().terminals
+            ends = self.anatomy.tissue().terminals
             lost = (clot.blocked & (opened.fraction > 0))[ends] * (1 - clot.passed)
             missing = self._blush_projection().missing_share(lost)
-            perfused = _perfused(self._blush_projection(), opened.native[ends], lost)
+            perfused = _perfused(self.anatomy.tissue().share, opened.native[ends], lost)
             site_mm = tuple(float(x) for x in tree.position_mm[clot.node])
             site_px = tuple(float(x) for x in self.view.project(tree.position_mm[clot.node][None])[0][0])
         phases = frame_phases(*self._curves(flow, injection, times, head))
@@ -246,14 +243,14 @@ class Projector:
     def _curves(
         self, flow: ArterialFlow, injection: Injection, times: npt.NDArray[np.float64], head: bool
     ) -> tuple[npt.NDArray[np.float64], ...]:
-        """Mean arterial, capillary and venous concentration at the frames and over the whole passage: (3, T), (3, L)."""
+        """Mean arterial, capillary and venous curves at the frames and over the whole passage: (3, T) and (3, L)."""
         whole = np.arange(0, 18, 0.25) + injection.start_s
         both = np.concatenate([times, whole])
         nodes = np.flatnonzero(flow.fraction > 0)[::7]
         arterial = _concentration(both, flow, injection, nodes).mean(0) if len(nodes) else np.zeros(len(both))
         capillary = venous = np.zeros(len(both))
         if head:
-            ends = self._blush_projection().terminals
+            ends = self.anatomy.tissue().terminals
             ends = ends[flow.fraction[ends] > 0][::5]
             if len(ends):
                 capillary = _capillary(both, flow, ends, injection).mean(0)
@@ -321,6 +318,6 @@ def _venous_concentration(
     return values
 
 
-def _perfused(blush: Blush, native: npt.NDArray[np.bool_], lost: npt.NDArray[np.floating]) -> float:
-    total = float(blush.volume_mm3[native].sum())
-    return 1.0 - float((blush.volume_mm3 * lost)[native].sum()) / total if total > 0 else 1.0
+def _perfused(share: npt.NDArray[np.float64], native: npt.NDArray[np.bool_], lost: npt.NDArray[np.floating]) -> float:
+    total = float(share[native].sum())
+    return 1.0 - float((share * lost)[native].sum()) / total if total > 0 else 1.0

@@ -1,107 +1,137 @@
-"""The capillary blush: each terminal artery feeds a patch of cortex and white matter, seen as a soft cloud."""
+"""The capillary blush: brain tissue is cut up among the nearest fine arteries and seen as a soft cloud."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter
+from scipy.spatial import cKDTree
 
 from .geometry import ViewGeometry
+from .procedural.brain_shape import CEREBELLUM_CENTRE_MM, CEREBELLUM_RADII_MM
+from .procedural.curves import WanderField
 from .vessel_tree import VesselTree
 
-_CELL_MM = 2.2
+_POINTS = 16000
+_CELL_MM = 2.0
 """Side of a cell of the coarse grid, at the isocentre."""
 
-_PATCHES = 14
-_PATCH_SPREAD_MM = 6.0
-_SOFTNESS_CELLS = 1.35
+_SOFTNESS_CELLS = 1.5
 _BRAIN_VOLUME_MM3 = 1.25e6
-_BLOOD_SHARE = 0.032
-"""Microvascular blood volume of brain tissue (Leenders 1990: about 4 ml per 100 ml with larger vessels)."""
+_BLOOD_SHARE = 0.012
+"""Microvascular blood volume of brain tissue, large vessels and red cells left out (with them 4 to 5 %)."""
+
+_CORTEX_FROM = 0.86
+_CORTEX_TO_WHITE = 2.2
+"""Blood volume of cortex over that of white matter."""
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """Points of equal blood volume spread through the brain.
+
+    ``terminals`` are the (M,) arterial end nodes that feed tissue; ``owner`` (P,) indexes into them; ``share`` (M,) is the
+    part of the whole brain each one feeds and adds up to 1.
+    """
+
+    position_mm: npt.NDArray[np.float64]
+    owner: npt.NDArray[np.intp]
+    terminals: npt.NDArray[np.intp]
+    share: npt.NDArray[np.float64]
+
+
+def brain_tissue(
+    arteries: VesselTree,
+    feeds_brain: npt.NDArray[np.bool_],
+    centre_mm: npt.NDArray[np.float64],
+    radii_mm: npt.NDArray[np.float64],
+    seed: int,
+) -> Tissue:
+    """Fill cerebrum and cerebellum with points, denser in gyri than in sulci and white matter, and share them out.
+
+    A point belongs to the nearest fine end on its own side of the midline.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 0xB1]))
+    scale = radii_mm / np.array([63.0, 82.0, 61.0])
+    points = _cerebrum(rng, int(0.87 * _POINTS), centre_mm, radii_mm)
+    cerebellum = _in_ellipsoid(rng, _POINTS - len(points), 0.95) * CEREBELLUM_RADII_MM + CEREBELLUM_CENTRE_MM
+    points = np.vstack([points, cerebellum * scale])
+    terminals = np.flatnonzero((arteries.terminal_flow > 0) & feeds_brain)
+    place = arteries.position_mm[terminals]
+    across = 14.0  # a wall between the hemispheres, mm
+    tree = cKDTree(np.column_stack([place, across * np.sign(place[:, 0])]))
+    _, owner = tree.query(np.column_stack([points, across * np.sign(points[:, 0])]))
+    share = np.bincount(owner, minlength=len(terminals)) / len(points)
+    return Tissue(points, owner, terminals, share)
 
 
 class Blush:
-    """Projection of the parenchyma fed by each terminal artery onto a coarse grid.
+    """Projection of the tissue fed by each terminal artery onto a coarse grid."""
 
-    Parameters
-    ----------
-    arteries : VesselTree
-    terminals : (M,) ndarray of int
-        Terminal nodes that feed brain.
-    view : ViewGeometry
-    centre_mm : (3,) ndarray
-        Middle of the brain; patches reach from the surface towards it.
-    rng : Generator
-        Texture of gyri and sulci; seed it by the anatomy, so that all views agree.
-    """
-
-    def __init__(
-        self,
-        arteries: VesselTree,
-        terminals: npt.NDArray[np.intp],
-        view: ViewGeometry,
-        centre_mm: npt.NDArray[np.float64],
-        rng: np.random.Generator,
-    ) -> None:
-        self.terminals = terminals
+    def __init__(self, tissue: Tissue, view: ViewGeometry) -> None:
+        self.tissue = tissue
         h, w = view.shape
-        cells = max(1, round(_CELL_MM / view.isocentre_spacing_mm))
-        self._grid = (-(-h // cells), -(-w // cells))
-        self._cell_px = cells
-        self._shape = view.shape
-        weight = arteries.terminal_flow[terminals]
-        self.volume_mm3 = _BRAIN_VOLUME_MM3 * weight / weight.sum()
-        self._project(arteries.position_mm[terminals], view, centre_mm, rng)
+        self._cell_px = max(1, round(_CELL_MM / view.isocentre_spacing_mm))
+        self._grid = (-(-h // self._cell_px), -(-w // self._cell_px))
+        self._rows = _upsampling(self._grid[0], h, self._cell_px)
+        self._columns = _upsampling(self._grid[1], w, self._cell_px)
+        self._matrix = self._project(view)
 
     def render(self, concentration: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Iodine of the blush, (T, H, W) in mm x the unit of ``concentration`` (M, T)."""
-        coarse = self._coarse(concentration)
-        rows = _upsampling(self._grid[0], self._shape[0], self._cell_px)
-        columns = _upsampling(self._grid[1], self._shape[1], self._cell_px)
-        return np.matmul(np.matmul(rows, coarse), columns.T)
+        frames = np.asarray(self._matrix @ concentration.astype(np.float32)).T.reshape(-1, *self._grid)
+        soft = gaussian_filter(frames, (0, _SOFTNESS_CELLS, _SOFTNESS_CELLS), mode="constant")
+        return np.matmul(np.matmul(self._rows, soft), self._columns.T)
 
     def missing_share(self, blocked: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-        """(H, W) share of the blush's volume per pixel that belongs to ``blocked`` (M,) terminals, 0 where no brain."""
-        both = self.render(np.column_stack([blocked, np.ones(len(self.terminals))]).astype(np.float32))
+        """(H, W) share of the tissue per pixel that belongs to ``blocked`` (M,) terminals, 0 where there is no brain."""
+        both = self.render(np.column_stack([blocked, np.ones(len(self.tissue.terminals))]))
         floor = 0.02 * max(float(both[1].max()), 1e-9)
         return np.where(both[1] > floor, both[0] / np.maximum(both[1], floor), 0).astype(np.float32)
 
-    def _coarse(self, concentration: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        frames = np.asarray(self._matrix @ concentration).T.reshape(-1, *self._grid)
-        return gaussian_filter(frames, (0, _SOFTNESS_CELLS, _SOFTNESS_CELLS), mode="constant").astype(np.float32)
-
-    def _project(
-        self,
-        ends: npt.NDArray[np.float64],
-        view: ViewGeometry,
-        centre: npt.NDArray[np.float64],
-        rng: np.random.Generator,
-    ) -> None:
-        count = len(ends)
-        owner = np.repeat(np.arange(count), _PATCHES)
-        inward = rng.uniform(0.62, 1.0, (len(owner), 1))
-        place = centre + (ends[owner] - centre) * inward + rng.normal(0, _PATCH_SPREAD_MM, (len(owner), 3))
-        share = rng.lognormal(0, 0.8, len(owner))
-        share /= np.bincount(owner, share, count)[owner]
-        where, magnification = view.project(place)
+    def _project(self, view: ViewGeometry) -> sp.csr_matrix:
+        tissue = self.tissue
+        where, magnification = view.project(tissue.position_mm)
         cell = (where + 0.5) / self._cell_px - 0.5
-        pixel_mm = view.detector_pitch_mm * self._cell_px / magnification
-        path_mm = (share * self.volume_mm3[owner] * _BLOOD_SHARE / pixel_mm**2)[:, None]
+        cell_mm = view.detector_pitch_mm * self._cell_px / magnification
+        path_mm = _BRAIN_VOLUME_MM3 * _BLOOD_SHARE / len(where) / cell_mm**2
         low = np.floor(cell).astype(np.intp)
         rest = cell - low
         rows, columns, values = [], [], []
         for dr in (0, 1):
             for dc in (0, 1):
                 r, c = low[:, 0] + dr, low[:, 1] + dc
-                weight = np.abs(1 - dr - rest[:, 0]) * np.abs(1 - dc - rest[:, 1])
+                weight = np.abs(1 - dr - rest[:, 0]) * np.abs(1 - dc - rest[:, 1]) * path_mm
                 seen = (r >= 0) & (r < self._grid[0]) & (c >= 0) & (c < self._grid[1])
                 rows.append((r * self._grid[1] + c)[seen])
-                columns.append(owner[seen])
-                values.append((weight * path_mm[:, 0])[seen])
+                columns.append(tissue.owner[seen])
+                values.append(weight[seen])
         data = np.concatenate(values).astype(np.float32)
-        index = (np.concatenate(rows), np.concatenate(columns))
-        self._matrix = sp.csr_matrix((data, index), shape=(self._grid[0] * self._grid[1], count))
+        size = (self._grid[0] * self._grid[1], len(tissue.terminals))
+        return sp.csr_matrix((data, (np.concatenate(rows), np.concatenate(columns))), shape=size)
+
+
+def _cerebrum(
+    rng: np.random.Generator, count: int, centre: npt.NDArray[np.float64], radii: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Points in the upper brain, thinned in white matter and in sulci."""
+    unit = _in_ellipsoid(rng, 5 * count, 0.985)
+    points = centre + unit * radii
+    depth = np.linalg.norm(unit, axis=1)
+    folds = WanderField(rng, (9, 22), 20)(points)[:, 0]
+    keep = np.where(depth > _CORTEX_FROM, 0.5 + 0.5 * np.tanh(1.5 * folds), 1 / _CORTEX_TO_WHITE)
+    under = (unit[:, 2] < -0.62) | ((unit[:, 2] < -0.3) & (np.abs(unit[:, 0]) < 0.25) & (unit[:, 1] < 0.5))
+    chosen = points[(rng.random(len(points)) < keep) & ~under]
+    return chosen[:count]
+
+
+def _in_ellipsoid(rng: np.random.Generator, count: int, outer: float) -> npt.NDArray[np.float64]:
+    direction = rng.standard_normal((count, 3))
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    return direction * outer * rng.random((count, 1)) ** (1 / 3)
 
 
 def _upsampling(cells: int, pixels: int, cell_px: int) -> npt.NDArray[np.float32]:

@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .flow import Injection, injected_node
+from .parenchyma import Tissue, brain_tissue
 from .procedural.anatomy import Plan, procedural_plan
 from .swc_anatomy import swc_plan
+from .venous import Drainage, drainage
 from .vessel_tree import TERRITORY, VesselTree
 
 T = TypeVar("T")
@@ -72,6 +74,19 @@ class Anatomy:
         if name not in self._cache:
             self._cache[name] = make()
         return self._cache[name]
+
+    def tissue(self) -> Tissue:
+        """Brain tissue and the ends that feed it."""
+        return self.shared(
+            "tissue",
+            lambda: brain_tissue(
+                self.arteries, self.feeds_brain(), self.brain_centre_mm, self.brain_radii_mm, self.seed
+            ),
+        )
+
+    def drainage(self) -> Drainage:
+        """Which vein takes the blood of which artery."""
+        return self.shared("drainage", lambda: drainage(self.arteries, self.veins, self.tissue()))
 
     def feeds_brain(self) -> npt.NDArray[np.bool_]:
         """(N,) arterial nodes of segments that belong to a cerebral territory."""

@@ -284,7 +284,7 @@ def _name_parts(
     for s in (1, -1):
         trunk = _path(parent, terminus[s])
         segment[trunk] = "ICA"
-        _name_carotid(s, trunk, position, parent, children, length, kind, segment)
+        _name_carotid(s, trunk, position, children, length, kind, segment)
         side[_below(children, carotid[s])] = s
     stem = _basilar_trunk(parent, attach, fetal, basilar, position)
     segment[stem] = "BA"
@@ -303,7 +303,6 @@ def _name_carotid(
     side: int,
     trunk: list[int],
     position: npt.NDArray[np.float64],
-    parent: npt.NDArray[np.intp],
     children: list[list[int]],
     length: npt.NDArray[np.float64],
     kind: npt.NDArray[np.intp],
@@ -397,8 +396,7 @@ def _name_insular(
 
 def _stub(parent: npt.NDArray[np.intp], segment: npt.NDArray[np.str_], end: int) -> list[int]:
     """The unbranched way from a cut end back to the carotid or basilar artery."""
-    way = [node for node in _path(parent, end)[::-1] if segment[node] not in ("ICA", "BA")]
-    return way
+    return [node for node in _path(parent, end)[::-1] if segment[node] not in ("ICA", "BA")]
 
 
 def _basilar_trunk(

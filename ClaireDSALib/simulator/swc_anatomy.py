@@ -23,9 +23,9 @@ from .procedural.posterior import add_cerebellar, add_vertebral, grow_cerebellum
 from .procedural.traits import Traits, draw_traits
 from .swc import SwcTree, read_swc, swc_files
 
-_FLOOR_RADIUS_MM = 0.6
-_FLOOR_EXPONENT = 1.7
-"""MR angiography with 0.3 mm voxels cannot show less than 0.3 mm: radii below 0.6 mm are stretched downwards."""
+_FLOOR_RADIUS_MM = 0.7
+_FLOOR_EXPONENT = 2.0
+"""MR angiography with 0.3 mm voxels cannot show less than 0.3 mm: radii below 0.7 mm are stretched downwards."""
 
 _WARP_MM = 1.3
 _CORTICAL = {
@@ -214,7 +214,6 @@ class _Completion:
 
     def _add_tree(self, root: int, joined: int) -> None:
         """Append everything behind ``root``, which coincides with the builder's node ``joined``, vessel by vessel."""
-        tree = self._tree
         self._node[root] = joined
         stack = [(root, child) for child in self._children[root]]
         while stack:
@@ -224,7 +223,6 @@ class _Completion:
                 chain.append(self._children[chain[-1]][0])
             self._add_chain(origin, chain)
             stack += [(chain[-1], child) for child in self._children[chain[-1]]]
-        del tree
 
     def _same_part(self, a: int, b: int) -> bool:
         return self._tree.segment[a] == self._tree.segment[b]
@@ -269,10 +267,19 @@ class _Completion:
             reach = rng.uniform(5, 22, (count, 1))
             targets = surface(here + reach * direction + 0.45 * reach * rng.standard_normal((count, 3)))
             grow(
-                builder, self._node[node], direction, targets, radius_mm=float(tree.radius_mm[node]), segment=segment,
-                side=int(tree.side[node]), rng=rng, surface=surface, wander_mm=0.9, rule=GrowthRule(murray=2.6),
-            )  # fmt: skip
-        for segment, count in (("M4", 200), ("A3", 80), ("P3", 50)):
+                builder,
+                self._node[node],
+                direction,
+                targets,
+                radius_mm=float(tree.radius_mm[node]),
+                segment=segment,
+                side=int(tree.side[node]),
+                rng=rng,
+                surface=surface,
+                wander_mm=0.9,
+                rule=GrowthRule(murray=2.6),
+            )
+        for segment, count in (("M4", 420), ("A3", 190), ("P3", 120)):
             for side in (1, -1):
                 nodes = builder.nodes_of(segment, side)
                 add_twigs(builder, nodes, count, segment=segment, side=side, rng=rng, surface=surface)

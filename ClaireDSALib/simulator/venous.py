@@ -8,10 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from .parenchyma import Tissue
 from .vessel_tree import VesselTree
 
 _SPEED_LIMITS_MM_S = (25.0, 220.0)
 _REFERENCE_RADIUS_MM = 3.5
+_VEINS_PER_ARTERY = 3
 _SIDE_PENALTY_MM = 25.0
 """A vein of the other side counts as this much further away."""
 
@@ -23,7 +25,7 @@ class Drainage:
     artery: npt.NDArray[np.intp]
     vein: npt.NDArray[np.intp]
     weight: npt.NDArray[np.float64]
-    """Flow of the terminal artery, relative units."""
+    """Share of the brain's blood flow."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +37,18 @@ class VenousFlow:
     fraction: npt.NDArray[np.float64]
 
 
-def drainage(arteries: VesselTree, veins: VesselTree, feeds_brain: npt.NDArray[np.bool_]) -> Drainage:
-    """Connect terminal arteries of the brain with the nearest terminal veins of the same side."""
-    artery = np.flatnonzero((arteries.terminal_flow > 0) & feeds_brain)
+def drainage(arteries: VesselTree, veins: VesselTree, tissue: Tissue) -> Drainage:
+    """Connect the fine arteries of the brain with the nearest terminal veins of the same side."""
+    artery = tissue.terminals
     vein = np.flatnonzero(veins.is_terminal)
 
     def spread(tree: VesselTree, nodes: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
         side = np.sign(tree.position_mm[nodes, 0])
         return np.column_stack([tree.position_mm[nodes], side * _SIDE_PENALTY_MM])
 
-    _, nearest = cKDTree(spread(veins, vein)).query(spread(arteries, artery), k=3)
-    weight = np.repeat(arteries.terminal_flow[artery], 3) / 3
-    return Drainage(np.repeat(artery, 3), vein[nearest.ravel()], weight)
+    _, nearest = cKDTree(spread(veins, vein)).query(spread(arteries, artery), k=_VEINS_PER_ARTERY)
+    weight = np.repeat(tissue.share, _VEINS_PER_ARTERY) / _VEINS_PER_ARTERY
+    return Drainage(np.repeat(artery, _VEINS_PER_ARTERY), vein[nearest.ravel()], weight)
 
 
 def venous_flow(

@@ -79,7 +79,7 @@ class VesselProjection:
 
     def _project(self, number: int) -> _Block:
         tree = self.tree
-        edges = (self._block_of_node == number) & self._visible
+        edges = (self._block_of_node == number) & self._visible & ~tree.inside_other
         step = np.maximum(_STEP_PX * self.view.isocentre_spacing_mm, _STEP_PER_RADIUS * tree.radius_mm)
         pieces = resample(tree, step, edges)
         nodes, inverse = np.unique(np.concatenate([pieces.parent, pieces.edge]), return_inverse=True)

@@ -38,6 +38,7 @@ TERRITORY = {
 """Cerebral territory fed by a segment; segments not named here feed none."""
 
 _WIDEST_END_MM = 0.45
+_HIDES_ORIGINS_MM = 0.6
 _END_RADII_MM = (0.05, 0.15)
 """Ends fade out to nothing in the picture, so their drawn radius says little: compress its range."""
 
@@ -129,6 +130,36 @@ class VesselTree:
         order = order[self.parent[order] >= 0]
         main[self.parent[order]] = order
         return main
+
+    @cached_property
+    def inside_other(self) -> npt.NDArray[np.bool_]:
+        """(N,) first nodes of branches that still lie inside the wider vessel they leave: not to be counted twice."""
+        inside = np.zeros(len(self), bool)
+        main, parent = self.main_child, self.parent
+        branch = np.flatnonzero(parent >= 0)
+        branch = branch[(main[parent[branch]] != branch) & (self.radius_mm[parent[branch]] > _HIDES_ORIGINS_MM)]
+        for node in branch.tolist():
+            trunk = self._stretch(int(parent[node]))
+            place, reach = self.position_mm[trunk], 0.9 * self.radius_mm[trunk]
+            while node >= 0:
+                distance = np.linalg.norm(place - self.position_mm[node], axis=1)
+                if not np.any(distance < reach):
+                    break
+                inside[node] = True
+                node = int(main[node])
+        return inside
+
+    def _stretch(self, node: int) -> list[int]:
+        """The vessel around a node: a few nodes back and many ahead."""
+        back = [node]
+        for _ in range(8):
+            if self.parent[back[-1]] >= 0:
+                back.append(int(self.parent[back[-1]]))
+        ahead = [node]
+        for _ in range(30):
+            if self.main_child[ahead[-1]] >= 0:
+                ahead.append(int(self.main_child[ahead[-1]]))
+        return back[:0:-1] + ahead
 
     @cached_property
     def _tour(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp]]:

@@ -17,7 +17,7 @@ from .traits import Traits
 _LIMEN_MM = np.array([36.0, -12.0, -18.0])
 """Where the middle cerebral artery turns up onto the insula, left side."""
 
-_CORTEX_WANDER_MM = 1.25
+_CORTEX_WANDER_MM = 2.1
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,9 @@ def add_anterior_cerebral(
 
 def _m1_course(side: int, traits: Traits, rng: np.random.Generator) -> Points:
     arch = rng.normal(1.0, 1.6) * traits.tortuosity
-    return _mirror([(20.5, -14.5, -18.5 + arch), (28.5, -14.0, -19.0 + arch), _LIMEN_MM + (-1, 0, 0.5)], side, rng, 0.7)
+    return _mirror(
+        [(20.5, -14.5, -18.5 + arch), (28.5, -14.0, -19.0 + arch), _LIMEN_MM + np.array((-1, 0, 0.5))], side, rng, 0.7
+    )
 
 
 def add_lenticulostriates(builder: TreeBuilder, m1: npt.NDArray[np.intp], side: int, rng: np.random.Generator) -> None:
@@ -169,7 +171,7 @@ def _add_stem(
     """One branch over the insula, round the operculum and out of the fissure: (end node, direction, radius)."""
     trunk, trunk_radius = (superior, trunk_radii[0]) if stem.trunk == "M2S" else (inferior, trunk_radii[1])
     siblings = sum(other.trunk == stem.trunk for other in stems) + (2 if stem.trunk == "M2I" else 0)
-    radius = 1.22 * trunk_radius * (1 / siblings) ** (1 / 2.7) * float(np.exp(rng.normal(0, 0.13)))
+    radius = 1.38 * trunk_radius * (1 / siblings) ** (1 / 2.7) * float(np.exp(rng.normal(0, 0.13)))
     start = int(trunk[-1] if continues else trunk[int(rng.integers(len(trunk) // 3, len(trunk)))])
     here = builder.position(start)
     angle = np.deg2rad(stem.angle_deg)
@@ -262,7 +264,7 @@ def _grow_cortex(
             wander_mm=_CORTEX_WANDER_MM * traits.tortuosity,
             rule=GrowthRule(murray=float(rng.uniform(2.5, 3.0))),
         )
-    _twigs(builder, "M4", side, int(200 * traits.density), rng, surface)
+    _twigs(builder, "M4", side, int(420 * traits.density), rng, surface)
 
 
 def _add_medial_stems(
@@ -288,7 +290,7 @@ def _add_medial_stems(
         pericallosal,
         rng.uniform(0.2, 0.3),
         [(x, -49, 14), (x, -46, 26), (x, -33, 36), (x, -16, 41), (x, 0, 43)],
-        0.7,
+        0.62,
     )
     keep(marginal)
     for place, end in ((0.2, (x, -58, 22)), (0.5, (x, -46, 42)), (0.8, (x, -20, 53))):
@@ -338,10 +340,10 @@ def _grow_medial(
             side=side,
             rng=rng,
             surface=surface,
-            wander_mm=1.2 * traits.tortuosity,
+            wander_mm=2.0 * traits.tortuosity,
             rule=GrowthRule(murray=float(rng.uniform(2.5, 3.0))),
         )
-    _twigs(builder, "A3", side, int(70 * traits.density), rng, surface)
+    _twigs(builder, "A3", side, int(170 * traits.density), rng, surface)
 
 
 def _twigs(builder: TreeBuilder, segment: str, side: int, count: int, rng: np.random.Generator, surface) -> None:

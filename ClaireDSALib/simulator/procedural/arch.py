@@ -25,12 +25,20 @@ def add_arch(builder: TreeBuilder, traits: Traits, rng: np.random.Generator) -> 
     """Ascending aorta, arch and great vessels; the higher the age, the deeper the arch hangs below its branches."""
     unfold = np.clip((traits.age_years - 50) / 60, 0, 0.8) + rng.normal(0, 0.12)
     aorta = builder.add_path(
-        [(-18, -8, -345), (-24, -12, -315), (-20, -9, -288), (-4, 4, -270 + 10 * unfold), (12, 20, -266 + 14 * unfold),
-         (22, 33, -282), (23, 38, -312), (22, 38, -350)],
+        [
+            (-18, -8, -345),
+            (-24, -12, -315),
+            (-20, -9, -288),
+            (-4, 4, -270 + 10 * unfold),
+            (12, 20, -266 + 14 * unfold),
+            (22, 33, -282),
+            (23, 38, -312),
+            (22, 38, -350),
+        ],
         (14.5, 14, 13.5, 13, 12.5, 12, 11.5, 11),
         "AO",
         0,
-    )  # fmt: skip
+    )
 
     def on_arch(place: float) -> int:
         return int(aorta[int(place * (len(aorta) - 1))])
@@ -44,13 +52,19 @@ def add_arch(builder: TreeBuilder, traits: Traits, rng: np.random.Generator) -> 
         builder, 1, on_arch(0.46), [(6, 8, -250), (15, 11, -225), (20, 13, -198), (24, 15, -165)], traits, rng
     )
     right_sub = builder.add_path(
-        jitter([(-28, 10, -232), (-46, 14, -226), (-70, 12, -236), (-100, 8, -254)], 1.5), (4.6, 4.3, 4.0, 3.6), "SCA_SUB", -1,
+        jitter([(-28, 10, -232), (-46, 14, -226), (-70, 12, -236), (-100, 8, -254)], 1.5),
+        (4.6, 4.3, 4.0, 3.6),
+        "SCA_SUB",
+        -1,
         int(bct[-1]),
-    )  # fmt: skip
+    )
     left_sub = builder.add_path(
-        jitter([(17, 24, -248), (24, 22, -232), (42, 18, -226), (70, 12, -236), (100, 8, -254)], 1.5), (5.0, 4.6, 4.2, 3.6),
-        "SCA_SUB", 1, on_arch(0.55),
-    )  # fmt: skip
+        jitter([(17, 24, -248), (24, 22, -232), (42, 18, -226), (70, 12, -236), (100, 8, -254)], 1.5),
+        (5.0, 4.6, 4.2, 3.6),
+        "SCA_SUB",
+        1,
+        on_arch(0.55),
+    )
     for subclavian, side in ((left_sub, 1), (right_sub, -1)):
         for place, end in ((0.3, (12, -6, 26)), (0.45, (10, 4, 30)), (0.4, (2, -30, -45)), (0.7, (10, 8, 14))):
             start = int(subclavian[int(place * (len(subclavian) - 1))])
@@ -80,7 +94,7 @@ def _carotid(
     points[:, :2] += rng.normal(0, 2.0, (len(points), 2)) * traits.tortuosity
     end = BIFURCATION_MM * (side, 1, 1)
     return builder.add_path(
-        np.vstack([points, end + (0, 0, -14), end]),
+        np.vstack([points, end + np.array((0, 0, -14)), end]),
         (1.05 * radius, radius, radius, radius, 1.18 * radius),
         "CCA",
         side,

@@ -61,8 +61,10 @@ def _lateral_sinus(builder: TreeBuilder, side: int, radius: float, rng: np.rando
 
     jugular = builder.add_path(
         bent([(28, 4, -190), (31, 10, -150), (31, 14, -110), (29, 17, -80), (30, 17, -62)]),
-        (1.35 * radius, 1.3 * radius, 1.15 * radius, 1.25 * radius), "JUGULAR", side,
-    )  # fmt: skip
+        (1.35 * radius, 1.3 * radius, 1.15 * radius, 1.25 * radius),
+        "JUGULAR",
+        side,
+    )
     sigmoid = builder.add_path(
         bent([(35, 21, -56), (43, 28, -54), (50, 36, -44), (53, 43, -32)]),
         (1.1 * radius, radius, radius),
@@ -71,9 +73,17 @@ def _lateral_sinus(builder: TreeBuilder, side: int, radius: float, rng: np.rando
         int(jugular[-1]),
     )
     transverse = builder.add_path(
-        np.vstack([bent([(52, 54, -25), (43, 70, -19), (27, 81, -13), (11, 86, -9)]), _TORCULA_MM + (side * 1.5, 0, 0)]),
-        (radius, 0.95 * radius, 0.9 * radius), "TS", side, int(sigmoid[-1]),
-    )  # fmt: skip
+        np.vstack(
+            [
+                bent([(52, 54, -25), (43, 70, -19), (27, 81, -13), (11, 86, -9)]),
+                _TORCULA_MM + np.array((side * 1.5, 0, 0)),
+            ]
+        ),
+        (radius, 0.95 * radius, 0.9 * radius),
+        "TS",
+        side,
+        int(sigmoid[-1]),
+    )
     start = int(jugular[-2])
     cavernous = builder.add_path(
         bent([(22, 14, -58), (14, 6, -48), (10, -6, -41), (11, -18, -38)], 0.8),
@@ -111,8 +121,11 @@ def _deep_veins(builder: TreeBuilder, confluence: int, size: float, rng: np.rand
     """Straight sinus, vein of Galen, internal cerebral, thalamostriate, septal and basal veins."""
     straight = builder.add_path(
         np.array([(0, 72, 0), (0, 56, 8), (0, 42, 14)]) + rng.normal(0, 1.0, (3, 3)) * (0.4, 1, 1),
-        (1.9 * size, 1.8 * size, 1.7 * size), "STRAIGHT", 0, confluence,
-    )  # fmt: skip
+        (1.9 * size, 1.8 * size, 1.7 * size),
+        "STRAIGHT",
+        0,
+        confluence,
+    )
     galen = builder.add_path([(0, 35, 15.5), (0, 29, 20)], (1.8 * size, 1.7 * size), "GALEN", 0, int(straight[-1]))
     for side in (1, -1):
         sag = rng.normal(0, 1.2, 4)
@@ -122,8 +135,12 @@ def _deep_veins(builder: TreeBuilder, confluence: int, size: float, rng: np.rand
 
         internal = builder.add_path(
             course([(2, 22, 24 + sag[0]), (2.5, 8, 24.5 + sag[1]), (3, -5, 20 + sag[2])], 0.6),
-            (1.15 * size, 1.05 * size, 0.9 * size), "ICV", side, int(galen[-1]), wander_mm=0.6,
-        )  # fmt: skip
+            (1.15 * size, 1.05 * size, 0.9 * size),
+            "ICV",
+            side,
+            int(galen[-1]),
+            wander_mm=0.6,
+        )
         end = int(internal[-1])
         for name, points, radius in (
             ("THALAMOSTRIATE", [(8, -4, 23), (15, 5, 27), (21, 17, 28), (24, 28, 25)], 0.75),
@@ -140,8 +157,12 @@ def _deep_veins(builder: TreeBuilder, confluence: int, size: float, rng: np.rand
                 builder.add_path([tip], (0.3, 0.2, 0.1), name, side, int(node), wander_mm=1.0)
         basal = builder.add_path(
             course([(9, 24, 11), (17, 17, 0), (20, 6, -11), (17, -5, -18), (19, -13, -19)]),
-            (0.95 * size, 0.8 * size, 0.65 * size, 0.4 * size), "BVR", side, int(galen[2]), wander_mm=0.8,
-        )  # fmt: skip
+            (0.95 * size, 0.8 * size, 0.65 * size, 0.4 * size),
+            "BVR",
+            side,
+            int(galen[2]),
+            wander_mm=0.8,
+        )
         for node in basal[len(basal) // 3 :: 6]:
             tip = builder.position(int(node)) + np.array(
                 [side * rng.uniform(5, 14), rng.normal(0, 6), rng.normal(0, 6)]
@@ -165,15 +186,19 @@ def _bridging_veins(
         reach = rng.uniform(24, 40) * (1.45 if k == trolard else 1)
         slant = rng.uniform(2, 16) * (1 if here[1] > -40 else 0.2)
         points = [
-            here + (side * 5, 1.5, 0.5),
-            here + (side * 0.45 * reach, 0.35 * slant, -0.1 * reach),
-            here + (side * 0.9 * reach, 0.8 * slant, -0.45 * reach),
-            here + (side * 1.2 * reach, slant, -reach),
+            here + np.array((side * 5, 1.5, 0.5)),
+            here + np.array((side * 0.45 * reach, 0.35 * slant, -0.1 * reach)),
+            here + np.array((side * 0.9 * reach, 0.8 * slant, -0.45 * reach)),
+            here + np.array((side * 1.2 * reach, slant, -reach)),
         ]
         ids = builder.add_path(
-            on_brain(np.array(points), np.array([1.03, _VEIN_FACTOR, _VEIN_FACTOR, 1.0])), (radius, 0.85 * radius, 0.7 * radius),
-            "TROLARD" if k == trolard else "CORTICAL", side, start, wander_mm=1.7,
-        )  # fmt: skip
+            on_brain(np.array(points), np.array([1.03, _VEIN_FACTOR, _VEIN_FACTOR, 1.0])),
+            (radius, 0.85 * radius, 0.7 * radius),
+            "TROLARD" if k == trolard else "CORTICAL",
+            side,
+            start,
+            wander_mm=1.7,
+        )
         ends.append((int(ids[-1]), builder.direction(ids, -1), 0.65 * radius, side))
         half = len(ids) // 2
         ends.append((int(ids[half]), builder.direction(ids, half), 0.5 * radius, side))
@@ -192,16 +217,29 @@ def _sylvian_veins(
     transverse = sinuses["transverse"]
     radius = rng.uniform(0.7, 1.5)
     labbe = builder.add_path(
-        over([(57, 44, -16), (61, 30, -8), (62, 14, -3), (62, 2, -4)]), (radius, 0.85 * radius, 0.65 * radius), "LABBE", side,
-        int(transverse[min(6, len(transverse) - 1)]), wander_mm=1.6,
-    )  # fmt: skip
+        over([(57, 44, -16), (61, 30, -8), (62, 14, -3), (62, 2, -4)]),
+        (radius, 0.85 * radius, 0.65 * radius),
+        "LABBE",
+        side,
+        int(transverse[min(6, len(transverse) - 1)]),
+        wander_mm=1.6,
+    )
     if rng.random() < 0.8:
         radius = rng.uniform(0.6, 1.3)
         height = [float(sylvian_height_mm(y)) + 2 for y in (-26, -8, 12)]
         middle = builder.add_path(
-            np.vstack([[(side * 26, -28, -34), (side * 42, -34, -27)], over([(54, -26, height[0]), (60, -8, height[1]), (61, 12, height[2])])]),
-            (radius, radius, 0.8 * radius, 0.6 * radius), "SMCV", side, int(sinuses["cavernous"][-1]), wander_mm=1.3,
-        )  # fmt: skip
+            np.vstack(
+                [
+                    [(side * 26, -28, -34), (side * 42, -34, -27)],
+                    over([(54, -26, height[0]), (60, -8, height[1]), (61, 12, height[2])]),
+                ]
+            ),
+            (radius, radius, 0.8 * radius, 0.6 * radius),
+            "SMCV",
+            side,
+            int(sinuses["cavernous"][-1]),
+            wander_mm=1.3,
+        )
         ends.append((int(middle[-1]), builder.direction(middle, -1), 0.6 * radius, side))
         place = int(0.7 * len(middle))
         ends.append((int(middle[place]), builder.direction(middle, place), 0.45 * radius, side))
@@ -228,9 +266,18 @@ def _grow_cortical(builder: TreeBuilder, ends: list[tuple[int, Points, float, in
         _, owner = cKDTree(ahead).query(targets)
         for index, (node, direction, radius, _) in enumerate(own):
             grow(
-                builder, node, direction, targets[owner == index], radius_mm=radius, segment="CORTICAL", side=side, rng=rng,
-                surface=surface, wander_mm=1.6, rule=GrowthRule(murray=2.5, leaf_taper=0.45),
-            )  # fmt: skip
+                builder,
+                node,
+                direction,
+                targets[owner == index],
+                radius_mm=radius,
+                segment="CORTICAL",
+                side=side,
+                rng=rng,
+                surface=surface,
+                wander_mm=1.6,
+                rule=GrowthRule(murray=2.5, leaf_taper=0.45),
+            )
 
 
 def _cerebellar_veins(builder: TreeBuilder, sinuses: dict, side: int, rng: np.random.Generator) -> None:
@@ -239,6 +286,15 @@ def _cerebellar_veins(builder: TreeBuilder, sinuses: dict, side: int, rng: np.ra
         start = int(sigmoid[int(place * (len(sigmoid) - 1))])
         targets = on_cerebellum(np.array([side * 26.0, 46.0, -46.0]) + rng.normal(0, 16, (16, 3)))
         grow(
-            builder, start, np.array([-side, 0.2, 0.0]), targets, radius_mm=0.75, segment="CORTICAL", side=side, rng=rng,
-            surface=on_cerebellum, wander_mm=1.3, rule=GrowthRule(murray=2.5),
-        )  # fmt: skip
+            builder,
+            start,
+            np.array([-side, 0.2, 0.0]),
+            targets,
+            radius_mm=0.75,
+            segment="CORTICAL",
+            side=side,
+            rng=rng,
+            surface=on_cerebellum,
+            wander_mm=1.3,
+            rule=GrowthRule(murray=2.5),
+        )

@@ -19,7 +19,7 @@ def add_external_carotid(
     builder: TreeBuilder, side: int, parent: int, traits: Traits, rng: np.random.Generator
 ) -> npt.NDArray[np.intp]:
     """Add the trunk above ``parent`` (the carotid bifurcation) and its branches; returns the trunk's nodes."""
-    radius = 0.78 * traits.ica_mm[side] * float(np.exp(rng.normal(0, 0.08)))
+    radius = 0.9 * traits.ica_mm[side] * float(np.exp(rng.normal(0, 0.08)))
 
     def course(points: list, jitter_mm: float = 1.5) -> Points:
         return (np.array(points, float) + rng.normal(0, jitter_mm, (len(points), 3))) * (side, 1, 1)
@@ -32,27 +32,40 @@ def add_external_carotid(
         parent,
     )
 
-    def branch(place: float, points: list, size: float, name: str, tail: float = 0.45, wander: float = 1.6):
+    def branch(place: float, points: list, size: float, name: str, tail: float = 0.45, wander: float = 2.4):
         start = int(trunk[int(place * (len(trunk) - 1))])
         size = size * radius * float(np.exp(rng.normal(0, 0.12)))
         ids = builder.add_path(
-            course(points), (size, 0.85 * size, 0.65 * size, tail * size), name, side, start,
+            course(points),
+            (size, 0.85 * size, 0.65 * size, tail * size),
+            name,
+            side,
+            start,
             wander_mm=wander * traits.tortuosity,
-        )  # fmt: skip
+        )
         return ids, size
 
     thyroid, size = branch(0.08, [(22, 2, -126), (18, -3, -138), (16, -2, -152)], 0.38, "THYROID")
-    _spray(builder, thyroid, 10, (16, -4, -150), (9, 8, 14), 0.4 * size, side, rng)
+    _spray(builder, thyroid, 18, (16, -4, -150), (9, 8, 14), 0.4 * size, side, rng)
     lingual, size = branch(0.2, [(20, -2, -113), (16, -16, -112), (13, -32, -107), (10, -48, -104)], 0.48, "LINGUAL")
-    _spray(builder, lingual, 26, (10, -34, -104), (9, 20, 12), 0.5 * size, side, rng)
+    _spray(builder, lingual, 46, (10, -34, -104), (9, 20, 12), 0.5 * size, side, rng)
     facial, size = branch(
         0.32,
-        [(27, -4, -111), (33, -10, -104), (38, -22, -113), (39, -32, -107), (33, -50, -97), (27, -60, -86), (20, -66, -70), (15, -68, -58)],
+        [
+            (27, -4, -111),
+            (33, -10, -104),
+            (38, -22, -113),
+            (39, -32, -107),
+            (33, -50, -97),
+            (27, -60, -86),
+            (20, -66, -70),
+            (15, -68, -58),
+        ],
         0.52,
         "FACIAL",
         0.3,
-    )  # fmt: skip
-    _spray(builder, facial, 30, (28, -52, -90), (14, 20, 24), 0.42 * size, side, rng)
+    )
+    _spray(builder, facial, 54, (28, -52, -90), (14, 20, 24), 0.42 * size, side, rng)
     occipital, size = branch(
         0.36,
         [(33, 20, -98), (41, 36, -82), (44, 56, -66), (36, 78, -52), (30, 92, -30), (24, 97, -4)],
@@ -60,7 +73,7 @@ def add_external_carotid(
         "OCCIPITAL",
         0.3,
     )
-    _spray(builder, occipital, 22, (34, 78, -45), (22, 24, 34), 0.4 * size, side, rng, scalp=True)
+    _spray(builder, occipital, 39, (34, 78, -45), (22, 24, 34), 0.4 * size, side, rng, scalp=True)
     branch(0.15, [(22, 14, -105), (20, 14, -85), (21, 12, -68)], 0.22, "ASCENDING", 0.3)
     _add_maxillary(builder, trunk, side, radius, traits, rng)
     _add_temporal(builder, trunk, side, radius, traits, rng)
@@ -84,13 +97,13 @@ def _add_maxillary(
         "MAXILLARY",
         side,
         int(trunk[-3]),
-        wander_mm=1.8 * traits.tortuosity,
+        wander_mm=2.6 * traits.tortuosity,
     )
     for centre, spread, count in (
-        ((18, -45, -55), (12, 18, 14), 34),
-        ((34, -30, -78), (10, 18, 16), 22),
-        ((38, -20, -45), (8, 16, 16), 16),
-        ((14, -40, -75), (10, 16, 10), 14),
+        ((18, -45, -55), (12, 18, 14), 60),
+        ((34, -30, -78), (10, 18, 16), 40),
+        ((38, -20, -45), (8, 16, 16), 30),
+        ((14, -40, -75), (10, 16, 10), 26),
     ):
         _spray(builder, maxillary, count, centre, spread, 0.45 * size, side, rng)
     start = int(maxillary[int(len(maxillary) * rng.uniform(0.15, 0.3))])
@@ -102,9 +115,17 @@ def _add_maxillary(
     for anchor, count in (((52, -30, 30), 14), ((54, 30, 18), 10)):
         targets = dura(np.array(anchor) * (side, 1, 1) + rng.normal(0, 20, (count, 3)))
         grow(
-            builder, int(lateral[-1]), builder.direction(lateral, -1), targets,
-            radius_mm=0.42, segment="MMA", side=side, rng=rng, surface=dura, wander_mm=0.8,
-        )  # fmt: skip
+            builder,
+            int(lateral[-1]),
+            builder.direction(lateral, -1),
+            targets,
+            radius_mm=0.42,
+            segment="MMA",
+            side=side,
+            rng=rng,
+            surface=dura,
+            wander_mm=0.8,
+        )
 
 
 def _add_temporal(
@@ -119,9 +140,13 @@ def _add_temporal(
     size = 0.52 * radius
     course = np.array([(50, 6, -55), (62, 6, -43), (70, 4, -28)], float)
     stem = builder.add_path(
-        (course + rng.normal(0, 1.5, course.shape)) * (side, 1, 1), (size, 0.95 * size, 0.9 * size), "STA", side,
-        int(trunk[-1]), wander_mm=1.5,
-    )  # fmt: skip
+        (course + rng.normal(0, 1.5, course.shape)) * (side, 1, 1),
+        (size, 0.95 * size, 0.9 * size),
+        "STA",
+        side,
+        int(trunk[-1]),
+        wander_mm=1.5,
+    )
 
     def scalp(points: Points) -> Points:
         return on_brain(points, _SCALP_FACTOR)
@@ -129,10 +154,14 @@ def _add_temporal(
     for path in ([(70, -24, -4), (62, -52, 18), (46, -66, 40)], [(72, 6, 2), (66, 14, 34), (46, 18, 60)]):
         points = np.array(path, float) + rng.normal(0, 5, (3, 3))
         ids = builder.add_path(
-            scalp(points * (side, 1, 1)), (0.72 * size, 0.55 * size, 0.4 * size), "STA", side, int(stem[-1]),
+            scalp(points * (side, 1, 1)),
+            (0.72 * size, 0.55 * size, 0.4 * size),
+            "STA",
+            side,
+            int(stem[-1]),
             wander_mm=2.6 * traits.tortuosity,
-        )  # fmt: skip
-        _spray(builder, ids, 14, tuple(points[1]), (14, 26, 22), 0.35 * size, side, rng, scalp=True)
+        )
+        _spray(builder, ids, 25, tuple(points[1]), (14, 26, 22), 0.35 * size, side, rng, scalp=True)
 
 
 def _spray(
@@ -159,7 +188,14 @@ def _spray(
         own = targets[owner == index]
         if len(own):
             grow(
-                builder, node, unit(own.mean(0) - where[index]), own,
-                radius_mm=min(radius_mm * (len(own) / count) ** 0.37 * 1.3, 0.9 * builder.radius(node)),
-                segment=name, side=side, rng=rng, wander_mm=1.8, rule=GrowthRule(murray=2.8),
-            )  # fmt: skip
+                builder,
+                node,
+                unit(own.mean(0) - where[index]),
+                own,
+                radius_mm=min(radius_mm * (len(own) / count) ** 0.37 * 1.5, 0.9 * builder.radius(node)),
+                segment=name,
+                side=side,
+                rng=rng,
+                wander_mm=2.2,
+                rule=GrowthRule(murray=2.8),
+            )

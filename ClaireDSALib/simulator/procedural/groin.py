@@ -16,9 +16,11 @@ def groin_tree(traits: Traits, rng: np.random.Generator) -> VesselTree:
     size = float(np.exp(rng.normal(0, 0.1)))
     sway = rng.normal(0, 5) * traits.tortuosity
     iliac = builder.add_path(
-        [(45, 45, 150), (36 + sway, 30, 110), (22, 8 + 0.5 * sway, 70), (10, -14, 36)], tuple(size * np.array([4.6, 4.3, 4.1, 4.0])),
-        "ILIAC", RIGHT,
-    )  # fmt: skip
+        [(45, 45, 150), (36 + sway, 30, 110), (22, 8 + 0.5 * sway, 70), (10, -14, 36)],
+        tuple(size * np.array([4.6, 4.3, 4.1, 4.0])),
+        "ILIAC",
+        RIGHT,
+    )
     common = builder.add_path(
         [(4, -24, 12), (1, -29, -14), (0, -29, -34)],
         tuple(size * np.array([4.1, 4.0, 3.9])),
@@ -45,7 +47,8 @@ def groin_tree(traits: Traits, rng: np.random.Generator) -> VesselTree:
         (iliac, 0.95, (-40, -10, 40), 1.1), (iliac, 0.97, (26, -24, 55), 1.0), (iliac, 0.05, (40, 40, -45), 2.8),
         (common, 0.4, (30, -12, 8), 0.8), (common, 0.5, (-35, -16, 20), 0.7),
         (deep, 0.15, (-45, 12, 12), 1.5), (deep, 0.2, (30, 22, -16), 1.3), (deep, 0.3, (-35, 20, -50), 1.1),
-        (deep, 0.6, (-25, 22, -30), 0.9), (superficial, 0.5, (25, 10, -40), 0.6), (superficial, 0.7, (-20, 14, -40), 0.5),
+        (deep, 0.6, (-25, 22, -30), 0.9), (superficial, 0.5, (25, 10, -40), 0.6),
+        (superficial, 0.7, (-20, 14, -40), 0.5),
     )  # fmt: skip
     for trunk, place, reach, radius in plans:
         start = int(trunk[int(place * (len(trunk) - 1))])

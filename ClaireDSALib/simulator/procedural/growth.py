@@ -112,8 +112,8 @@ def add_twigs(
     segment: str,
     side: int,
     rng: np.random.Generator,
-    length_mm: tuple[float, float] = (4.0, 12.0),
-    radius_mm: tuple[float, float] = (0.06, 0.12),
+    length_mm: tuple[float, float] = (4.0, 16.0),
+    radius_mm: tuple[float, float] = (0.07, 0.16),
     surface: Surface | None = None,
 ) -> None:
     """Sprout short fine branches, which fade out, from random nodes."""

@@ -51,8 +51,8 @@ def add_internal_carotid(
 
 def cervical_course(side: int, tortuosity: float, rng: np.random.Generator) -> np.ndarray:
     """From the bulb to the carotid canal: straight in the young, an S or a kink in the old."""
-    swing = rng.normal(0, 4.5) * tortuosity
-    sway = rng.normal(0, 3.5) * tortuosity
+    swing = rng.normal(0, 3.0) * tortuosity
+    sway = rng.normal(0, 2.6) * tortuosity
     return np.array(
         [
             (side * 28.5, 20.0, -119.0),

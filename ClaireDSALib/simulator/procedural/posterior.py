@@ -43,8 +43,8 @@ def add_vertebral(
 ) -> npt.NDArray[np.intp]:
     """V1 to V4 of one side above ``parent`` on the subclavian artery, up to the basilar artery, with the PICA."""
     radius = traits.va_mm[side]
-    sway = rng.normal(0, 1.5, (4, 3)) * traits.tortuosity
-    loop = rng.uniform(0.7, 1.25)
+    sway = rng.normal(0, 2.2, (4, 3)) * traits.tortuosity
+    loop = rng.uniform(0.8, 1.6)
     course = np.array(
         [
             (21, 22, -208),
@@ -110,7 +110,7 @@ def add_basilar(
         side = int(rng.choice([-1, 1]))
         here = builder.position(start)
         builder.add_path(
-            [here + (side * 5, 2, 0), here + (side * 11, 9, rng.uniform(-2, 3))],
+            [here + np.array((side * 5, 2, 0)), here + np.array((side * 11, 9, rng.uniform(-2, 3)))],
             (0.16, 0.1, 0.05),
             "PONTINE",
             side,
@@ -146,7 +146,7 @@ def add_cerebellar(
             name,
             side,
             int(start),
-            wander_mm=1.1 * traits.tortuosity,
+            wander_mm=1.6 * traits.tortuosity,
         )
         ends.append((int(nodes[-1]), builder.direction(nodes, -1), 0.75 * size))
         middle = int(len(nodes) * 0.55)
@@ -170,9 +170,12 @@ def _add_posterior_cerebral(
     junction = builder.position(int(p1[-1]))
     size = traits.pcom_mm[side]
     pcom = builder.add_path(
-        [0.6 * builder.position(pcom_origin) + 0.4 * junction + (0, 0, -1.5), junction], (size, size, size), "PCOM", side,
+        [0.6 * builder.position(pcom_origin) + 0.4 * junction + (0, 0, -1.5), junction],
+        (size, size, size),
+        "PCOM",
+        side,
         pcom_origin,
-    )  # fmt: skip
+    )
     supply, other = (pcom, p1) if traits.fetal_pca[side] else (p1, pcom)
     onward = max(radius, 0.95)
     p2 = builder.add_path(
@@ -186,7 +189,7 @@ def _add_posterior_cerebral(
     for node in p1[2:-1:3]:
         here = builder.position(int(node))
         builder.add_path(
-            [here + (side, 3, 7), here + (side * 3, 7, 17)],
+            [here + np.array((side, 3, 7)), here + np.array((side * 3, 7, 17))],
             (0.15, 0.1, 0.05),
             "PONTINE",
             side,
@@ -205,7 +208,7 @@ def _add_posterior_cerebral(
         start = int(p2[int(place * (len(p2) - 1))])
         size = min(scale * 0.75 * onward, 0.95 * builder.radius(start))
         nodes = builder.add_path(
-            mirrored(course, 1.4), (size, 0.9 * size, 0.8 * size), "P3", side, start, wander_mm=1.2 * traits.tortuosity
+            mirrored(course, 1.4), (size, 0.9 * size, 0.8 * size), "P3", side, start, wander_mm=1.5 * traits.tortuosity
         )
         if scale > 0.4:
             stems.append((int(nodes[-1]), builder.direction(nodes, -1), 0.8 * size))
@@ -248,7 +251,7 @@ def grow_cerebellum(
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     shell = CEREBELLUM_CENTRE_MM + direction * CEREBELLUM_RADII_MM * rng.uniform(0.8, 1.0, (3000, 1))
     targets = shell[(shell[:, 0] * side > 2) & (direction[:, 1] > -0.45)]
-    targets = spread_out(targets, int(120 * traits.density), rng)
+    targets = spread_out(targets, int(170 * traits.density), rng)
     for name in ("SCA", "AICA", "PICA"):
         own = [stem for stem in stems if _belongs(builder, stem, name)]
         others = np.array([builder.position(s[0]) for s in stems])
@@ -285,13 +288,13 @@ def _grow_nearest(
             side=side,
             rng=rng,
             surface=surface,
-            wander_mm=1.2 * traits.tortuosity,
+            wander_mm=1.5 * traits.tortuosity,
             rule=GrowthRule(murray=float(rng.uniform(2.5, 3.0))),
         )
     add_twigs(
         builder,
         builder.nodes_of(segment, side),
-        int(30 * traits.density),
+        int(90 * traits.density),
         segment=segment,
         side=side,
         rng=rng,
