@@ -21,6 +21,8 @@ for _folder in (_HERE.parent, _HERE):
     if (_folder / "ClaireDSALib").is_dir() and str(_folder) not in sys.path:
         sys.path.insert(0, str(_folder))
 
+from ClaireDSAWidgets.files import files_of  # noqa: E402
+
 _XA, _ENHANCED_XA = "1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.12.1.1"
 _XRF, _ENHANCED_XRF = "1.2.840.10008.5.1.4.1.1.12.2", "1.2.840.10008.5.1.4.1.1.12.2.1"
 _SECONDARY = tuple(f"1.2.840.10008.5.1.4.1.1.7{suffix}" for suffix in ("", ".1", ".2", ".3"))
@@ -57,7 +59,9 @@ class ClaireDSADICOMPluginClass(DICOMPlugin):
         """Offer the runs of some files; reads headers, no pixels."""
         if not files:
             return []
-        result = _read(files)
+        from ClaireDSALib.dsa.read import examine
+
+        result = examine([Path(f) for f in files])
         loadables = []
         paired: set[str] = set()
         for pair in result.pairs:
@@ -72,7 +76,9 @@ class ClaireDSADICOMPluginClass(DICOMPlugin):
         """Put the runs of a loadable into the scene; returns the volume node of the first."""
         from ClaireDSAWidgets.case import Case
 
-        result = _read(loadable.files)
+        from ClaireDSALib.dsa.read import read
+
+        result = read([Path(f) for f in loadable.files])
         case = Case()
         case.add_series(result.series, result.pairs, logging.info)
         nodes = [case.nodes(series.run_id)[0] for series in result.series]
@@ -96,7 +102,7 @@ class ClaireDSADICOMPluginClass(DICOMPlugin):
 
     def _loadable(self, series: Any) -> Any:
         loadable = DICOMLoadable()
-        loadable.files = _files_of(series)
+        loadable.files = files_of(series)
         loadable.name = _title(series)
         loadable.tooltip = _tooltip(series)
         loadable.warning = " ".join(series.warnings)
@@ -127,19 +133,6 @@ class ClaireDSADICOMPlugin:
         parent.acknowledgementText = ""
         parent.hidden = True
         slicer.modules.dicomPlugins["ClaireDSADICOMPlugin"] = ClaireDSADICOMPluginClass
-
-
-def _read(files: Iterable[str]) -> Any:
-    from ClaireDSALib.dsa.read import read_files
-
-    return read_files([Path(f) for f in files])
-
-
-def _files_of(series: Any) -> list[str]:
-    """Files that hold the frames of a run, in their order."""
-    parts = getattr(series.frames, "parts", (series.frames,))
-    paths = [getattr(getattr(getattr(p, "frames", p), "source", None), "path", None) for p in parts]
-    return [str(p) for p in dict.fromkeys(paths) if p is not None]
 
 
 def _is_dsa(series: Any) -> bool:

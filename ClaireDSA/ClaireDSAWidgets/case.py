@@ -12,6 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from . import review
+from .files import files_of
 from .host import DesktopHost
 
 Say = Callable[[str], None]
@@ -96,7 +97,7 @@ class Case:
                 say(f"showing run {number + 1}/{len(new)}")
                 mrml.show_series(self.host, one)
         for one in new:
-            if _file_behind(one):
+            if files_of(one):
                 self._series[one.run_id] = one
         return [s.run_id for s in new]
 
@@ -113,11 +114,9 @@ class Case:
         from ClaireDSALib.mrml import series_from_nodes
 
         known = self._series.get(run_id)
-        return (
-            known
-            if known is not None and Path(_file_behind(known)).is_file()
-            else series_from_nodes(self.nodes(run_id)[0])
-        )
+        if known is not None and all(Path(f).is_file() for f in files_of(known)):
+            return known
+        return series_from_nodes(self.nodes(run_id)[0])
 
     def add_subtracted(self, nodes: Any) -> Any:
         """Add the subtracted frames of a run to its browser.
@@ -173,9 +172,10 @@ class Case:
         from ClaireDSALib.pipeline.series_store import save_series
         from ClaireDSALib.pipeline.worker import AnalyzeJob
 
-        files = [self._file_of(run_id) for run_id in run_ids]
+        files = [self._files(run_id) for run_id in run_ids]
         if all(files):
-            return AnalyzeJob(paths=tuple(dict.fromkeys(files)), run_ids=run_ids, settings=settings), None
+            paths = tuple(dict.fromkeys(f for group in files for f in group))
+            return AnalyzeJob(paths=paths, run_ids=run_ids, settings=settings), None
         folder = tempfile.TemporaryDirectory(prefix="claire-dsa-", dir=slicer.app.temporaryPath)
         stored = [save_series(Path(folder.name) / r, self.series(r)) for r in run_ids]
         return AnalyzeJob(stored=tuple(str(s) for s in stored), run_ids=run_ids, settings=settings), folder
@@ -204,19 +204,14 @@ class Case:
         if report is not None:
             mrml.store_report(self.host, report)
 
-    def _file_of(self, run_id: str) -> str:
-        if run_id in self._series and Path(_file_behind(self._series[run_id])).is_file():
-            return _file_behind(self._series[run_id])
-        nodes, _results = self.nodes(run_id)
-        refs = self.description(nodes).get("frame_refs", [])
-        uids = {ref["sop_instance_uid"] for ref in refs}
-        database = getattr(slicer, "dicomDatabase", None)
-        if len(uids) != 1 or database is None or not database.isOpen:
-            return ""
-        return database.fileForInstance(uids.pop()) or ""
-
-
-def _file_behind(series: Any) -> str:
-    """Path of the one file a run was read from; empty for arrays, archives and runs of several files."""
-    path = getattr(getattr(series.frames, "source", None), "path", None)
-    return str(path) if path is not None else ""
+    def _files(self, run_id: str) -> list[str]:
+        """Files of a run, from this session's memory or the DICOM database; empty when unknown or gone."""
+        if run_id in self._series:
+            found = files_of(self._series[run_id])
+        else:
+            nodes, _results = self.nodes(run_id)
+            uids = dict.fromkeys(r["sop_instance_uid"] for r in self.description(nodes).get("frame_refs", []))
+            database = getattr(slicer, "dicomDatabase", None)
+            known = database is not None and database.isOpen
+            found = [database.fileForInstance(uid) or "" for uid in uids] if known else []
+        return found if all(f and Path(f).is_file() for f in found) else []

@@ -130,34 +130,19 @@ class DICOMPlugin:
         """Patient, study and series items above the node, by UID, as the desktop names them."""
         tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
         header = slicer.dicomDatabase._native._header(loadable.files[0])
-        names = slicer.vtkMRMLSubjectHierarchyConstants
-        parent = tree.GetSceneItemID()
-        levels = (
-            (
-                names.GetSubjectHierarchyLevelPatient(),
-                str(header.get("PatientID", "")),
-                str(header.get("PatientName", "")),
-            ),
-            (
-                names.GetSubjectHierarchyLevelStudy(),
-                str(header.StudyInstanceUID),
-                str(header.get("StudyDate", "Study")),
-            ),
-        )
-        for level, uid, label in levels:
-            item = tree.GetItemByUID(names.GetDICOMUIDName(), uid)
-            if not item:
-                item = (
-                    tree.CreateSubjectItem(parent, label)
-                    if parent == tree.GetSceneItemID()
-                    else tree.CreateStudyItem(parent, label)
-                )
-                tree.SetItemUID(item, names.GetDICOMUIDName(), uid)
-                tree.SetItemLevel(item, level)
-            parent = item
-        series = tree.GetItemByDataNode(dataNode) or tree.CreateItem(parent, dataNode)
-        tree.SetItemParent(series, parent)
-        tree.SetItemUID(series, names.GetDICOMUIDName(), str(header.SeriesInstanceUID))
+        dicom = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMUIDName()
+        patient_id, study_uid = str(header.get("PatientID", "")), str(header.StudyInstanceUID)
+        patient = tree.GetItemByUID(dicom, patient_id)
+        if not patient:
+            patient = tree.CreateSubjectItem(tree.GetSceneItemID(), str(header.get("PatientName", "")))
+            tree.SetItemUID(patient, dicom, patient_id)
+        study = tree.GetItemByUID(dicom, study_uid)
+        if not study:
+            study = tree.CreateStudyItem(patient, str(header.get("StudyDate", "")) or "Study")
+            tree.SetItemUID(study, dicom, study_uid)
+        series = tree.GetItemByDataNode(dataNode) or tree.CreateItem(study, dataNode)
+        tree.SetItemParent(series, study)
+        tree.SetItemUID(series, dicom, str(header.SeriesInstanceUID))
 
 
 def import_folder(database: ctkDICOMDatabase, folder: Path) -> list[str]:

@@ -53,6 +53,9 @@ class qSlicerLayoutManager(VtkSignals, QtCore.QObject):
     def sliceViewNames(self) -> list[str]:
         return [n for n, w in self._slices.items() if w.isVisibleTo(self._viewport)]
 
+    def mrmlSliceLogics(self) -> Any:
+        return self._app_logic.GetSliceLogics()
+
     def setLayout(self, layout: int) -> None:
         self._node.SetViewArrangement(int(layout))
 
