@@ -98,7 +98,7 @@ def review(
     from ClaireDSALib.cli.review import run_review
 
     chosen = {"suitability_preset": preset, "device": device, "motion_correction": motion}
-    overrides = {key: value for key, value in chosen.items() if value is not None}
+    overrides: dict[str, str | bool] = {key: value for key, value in chosen.items() if value is not None}
     if insist:
         overrides["segment_unsuitable"] = True
     raise typer.Exit(
