@@ -129,7 +129,9 @@ def deliver(
 ) -> npt.NDArray[np.uint16]:
     """Stored values ``(T, H, W)`` uint16, contrast dark, of the run as the console hands it over."""
     if delivery == "unsubtracted":
-        return store_intensity(exposed.counts, look, exposed.level * float(np.exp(rng.uniform(np.log(1.8), np.log(6.0)))))
+        return store_intensity(
+            exposed.counts, look, exposed.level * float(np.exp(rng.uniform(np.log(1.8), np.log(6.0))))
+        )
     mask = exposed.counts[list(mask_frames)].mean(0)
     stored = store_opacity(exposed.counts, mask, look)
     if look.shutter != "none":

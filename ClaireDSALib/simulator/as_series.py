@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
-from ClaireDSALib.dsa.series import DsaSeries, Geometry, Identity, Intensity, MaskOperation
+from ClaireDSALib.dsa.series import DsaSeries, Geometry, Identity, Intensity, IntensityRelation, MaskOperation
 
 from .case import Run
 from .labels import projection_of
+from .vendor import modality_table
 
 
 def series_of(run: Run) -> DsaSeries:
@@ -19,8 +21,9 @@ def series_of(run: Run) -> DsaSeries:
     operations = (MaskOperation("AVG_SUB", plan.mask_frames),) if run.subtractable else ()
     times = plan.times_s if len(plan.times_s) else np.zeros(1)
     spacing = view.isocentre_spacing_mm
+    frames, bits, relation = normalised_pixels(run)
     return DsaSeries.from_array(
-        run.frames if plan.look.bits > 8 else run.frames.astype(np.uint8),
+        frames,
         times_s=times,
         run_id=run.run_id,
         identity=Identity(description="SIMULATED", manufacturer=f"SIMULATED {plan.look.name}"),
@@ -33,7 +36,7 @@ def series_of(run: Run) -> DsaSeries:
             source_to_patient_mm=view.sod_mm,
             view=projection_of(view),  # type: ignore[arg-type]
         ),
-        intensity=Intensity(bits_stored=plan.look.bits, relation=stored_relation(run)),
+        intensity=Intensity(bits_stored=bits, relation=relation),
         subtraction_state=plan.delivery,
         subtraction_source="simulated",
         mask_operations=operations,
@@ -41,6 +44,15 @@ def series_of(run: Run) -> DsaSeries:
     )
 
 
-def stored_relation(run: Run):  # noqa: ANN201
-    """What the pixels are proportional to: subtracted pixels are logarithmic whatever the detector gives."""
-    return "LOG" if run.plan.delivery == "subtracted" else run.plan.look.relation
+def normalised_pixels(run: Run) -> tuple[npt.NDArray[np.unsignedinteger], int, IntensityRelation]:
+    """Frames, bits and relation after the modality table that LOG pixels carry."""
+    table = modality_table(run.plan.look) if stored_relation(run) == "LOG" else None
+    if table is not None:
+        return table[run.frames], 16, "LIN"
+    bits = run.plan.look.bits
+    return (run.frames if bits > 8 else run.frames.astype(np.uint8)), bits, stored_relation(run)
+
+
+def stored_relation(run: Run) -> IntensityRelation:
+    """What the stored pixels are proportional to; subtracted ones are made for display."""
+    return "DISP" if run.plan.delivery == "subtracted" else run.plan.look.relation

@@ -81,7 +81,9 @@ class Body:
         centre_mm = float(np.mean(depths))
         layers = np.zeros((3, grid[0] * grid[1]), np.float32)
         start = (source - np.asarray(self.origin_mm)) / np.asarray(self.spacing_mm)
-        jitter = np.random.default_rng(1).uniform(-0.5, 0.5, grid[0] * grid[1]).astype(np.float32) * np.float32(_STEP_MM)
+        jitter = np.random.default_rng(1).uniform(-0.5, 0.5, grid[0] * grid[1]).astype(np.float32) * np.float32(
+            _STEP_MM
+        )
         slopes = (directions.reshape(-1, 3) / np.asarray(self.spacing_mm)).T.astype(np.float32)
         for chunk in np.array_split(depths, max(1, len(depths) // _CHUNK)):
             voxels = slopes[:, None, :] * (chunk.astype(np.float32)[:, None] + jitter)[None]

@@ -165,6 +165,8 @@ def take_run(patient: Patient, plan: RunPlan, run_id: str, relations: dict[str, 
         layers, frames, static, late, 1, motion, plan.collimator, plan.detector, plan.view.isocentre_spacing_mm, rng
     )
     stored = deliver(exposed, plan.look, plan.delivery, plan.mask_frames or (0,), rng)
+    if plan.single_frame:
+        stored, iodine, plan, motion = _keep_one(stored, frames, iodine, plan, motion)
     if plan.marks:
         burn_marks(stored, rng, plan.look.max_value)
     shown = Shown(exposed.opacity, region, _device_opacity(devices, plan, motion), exposed.noise, exposed.artefact)
@@ -173,7 +175,13 @@ def take_run(patient: Patient, plan: RunPlan, run_id: str, relations: dict[str, 
     if plan.body_part in ("head", "neck"):
         vault = vault_shown(plan.view, anatomy.brain_centre_mm, anatomy.brain_radii_mm, region)
     labels = nine_labels(
-        plan.view, plan.body_part, plan.injection.vessel, plan.injection.side, plan.delivery == "subtracted", vault, shown
+        plan.view,
+        plan.body_part,
+        plan.injection.vessel,
+        plan.injection.side,
+        plan.delivery == "subtracted",
+        vault,
+        shown,
     )
     visible = (exposed.opacity > max(0.04, 2.0 * exposed.noise)) & (iodine.artery_mask | iodine.vein_mask) & region
     return Run(
@@ -269,7 +277,12 @@ def _two_plans(
         vessel=None if first.body_part == "head" else first.injection.vessel, side=None,
     )  # fmt: skip
     if vault_is_ambiguous(
-        vault_shown(second.view, patient.anatomy.brain_centre_mm, patient.anatomy.brain_radii_mm, second.collimator.valid_region(second.view.shape))
+        vault_shown(
+            second.view,
+            patient.anatomy.brain_centre_mm,
+            patient.anatomy.brain_radii_mm,
+            second.collimator.valid_region(second.view.shape),
+        )
     ):
         second = replace(second, collimator=first.collimator)
     return first, second, "same_view"
@@ -298,6 +311,22 @@ def draw_plan_clot(rng: np.random.Generator, plan: RunPlan):  # noqa: ANN201
     return draw_occlusion(rng, plan, share=1.1)
 
 
+def _keep_one(stored, contrast, iodine: IodineRun, plan: RunPlan, motion: Motion | None):  # noqa: ANN001, ANN202
+    """Hand over the frame with the most contrast alone; without a mask it cannot be subtracted any more."""
+    best = max(1, int(contrast.sum((1, 2)).argmax())) if len(stored) > 1 else 0
+    moved = None
+    if motion is not None:
+        moved = Motion(
+            motion.kind,
+            motion.shift_mm[best : best + 1],
+            motion.rotation_deg[best : best + 1],
+            motion.local,
+            motion.parallax,
+        )
+    alone = replace(plan, times_s=np.zeros(1), mask_frames=() if plan.delivery == "unsubtracted" else plan.mask_frames)
+    return stored[best : best + 1], replace(iodine, phases=iodine.phases[best : best + 1]), alone, moved
+
+
 def _place_devices(anatomy: Anatomy, plan: RunPlan, rng: np.random.Generator) -> list[Device]:
     own = np.random.default_rng([plan.seed, 8])
     placed = [make_device(kind, anatomy, plan.injection, own) for kind in plan.devices]
@@ -308,10 +337,14 @@ def _place_devices(anatomy: Anatomy, plan: RunPlan, rng: np.random.Generator) ->
     return placed
 
 
-def _fit(plan: RunPlan, layers: BodyLayers, static: FloatImage, region: npt.NDArray[np.bool_], rng: np.random.Generator) -> Motion | None:
+def _fit(
+    plan: RunPlan, layers: BodyLayers, static: FloatImage, region: npt.NDArray[np.bool_], rng: np.random.Generator
+) -> Motion | None:
     if len(plan.times_s) < 2:
         return None
-    motion = draw_motion(rng, plan.motion_kind, plan.times_s, plan.view, float(plan.times_s[max(plan.mask_frames, default=0)]))
+    motion = draw_motion(
+        rng, plan.motion_kind, plan.times_s, plan.view, float(plan.times_s[max(plan.mask_frames, default=0)])
+    )
     log_air = -np.log(np.maximum(transmit(attenuation_bins(layers, static)), 1e-20))
     return fit_motion(motion, plan.motion_grade, log_air, region, plan.view.isocentre_spacing_mm, rng)[0]
 

@@ -47,7 +47,12 @@ class Collimator:
         passing = np.ones(shape, np.float32)
         if self.shape == "rectangular":
             left, right, top, bottom = self.edges
-            distances = (columns - left * shape[1], right * shape[1] - columns, rows - top * shape[0], bottom * shape[0] - rows)
+            distances = (
+                columns - left * shape[1],
+                right * shape[1] - columns,
+                rows - top * shape[0],
+                bottom * shape[0] - rows,
+            )
             touching = (left > 0, right < 1, top > 0, bottom < 1)
             for distance, used in zip(distances, touching, strict=True):
                 if used:

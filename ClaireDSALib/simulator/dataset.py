@@ -68,9 +68,7 @@ class DatasetPlan:
         return range(self.seed * 100_000, self.seed * 100_000 + self.cases)
 
 
-def generate(
-    plan: DatasetPlan, *, workers: int = 1, progress: Callable[[int, int], None] | None = None
-) -> Path:
+def generate(plan: DatasetPlan, *, workers: int = 1, progress: Callable[[int, int], None] | None = None) -> Path:
     """Generate what is missing.
 
     Parameters
@@ -136,12 +134,13 @@ def _generate_case(job: tuple[DatasetPlan, int]) -> list[dict[str, Any]]:
             save_npz(plan.folder / name, pictures(run))
             line["npz"] = name
         else:
-            from .dicom import write_run
+            from .dicom import TRUTH_FOLDER, write_run
 
             folder = plan.folder / f"case{seed:07d}"
             folder.mkdir(exist_ok=True)
             path = write_run(case, run, folder)
-            write_truth(folder, run.run_id, case, run)
+            (folder / TRUTH_FOLDER).mkdir(exist_ok=True)
+            write_truth(folder / TRUTH_FOLDER, run.run_id, case, run)
             line["dicom"] = path.relative_to(plan.folder).as_posix()
         lines.append(line)
     return lines
@@ -160,7 +159,9 @@ def anatomy_sources(folder: Path | None, seed: int) -> tuple[Path | None, Path |
     import numpy as np
 
     rng = np.random.default_rng([seed, 9])
-    trees = sorted({path.parent for path in folder.rglob("*records.swc")} or {path.parent for path in folder.rglob("*.swc")})
+    trees = sorted(
+        {path.parent for path in folder.rglob("*records.swc")} or {path.parent for path in folder.rglob("*.swc")}
+    )
     heads = sorted(folder.rglob("*.nrrd"))
     use_tree, use_head = rng.random(2) > 0.2
     return (
@@ -172,4 +173,6 @@ def anatomy_sources(folder: Path | None, seed: int) -> tuple[Path | None, Path |
 def _finished_seeds(index: Path) -> set[int]:
     if not index.exists():
         return set()
-    return {int(json.loads(line)["case_seed"]) for line in index.read_text(encoding="utf-8").splitlines() if line.strip()}
+    return {
+        int(json.loads(line)["case_seed"]) for line in index.read_text(encoding="utf-8").splitlines() if line.strip()
+    }

@@ -204,7 +204,9 @@ def _shunt(anatomy: Anatomy, rng: np.random.Generator) -> Device:
     neck = np.array([side * 45.0, 20.0, -160.0])
     path = _resample(np.array([tip, hole, (hole + ear) / 2 + (side * 22, 8, 6), ear, neck]), 0.3)
     weight = np.full(len(path), 0.3 * 2.2 * 0.05)
-    valve = np.repeat(path[np.argmin(np.linalg.norm(path - hole, axis=1)) + 20][None], 200, 0) + rng.normal(0, 2.2, (200, 3))
+    valve = np.repeat(path[np.argmin(np.linalg.norm(path - hole, axis=1)) + 20][None], 200, 0) + rng.normal(
+        0, 2.2, (200, 3)
+    )
     return Device("shunt", np.concatenate([path, valve]), np.r_[weight, np.full(200, 0.18)], 2.2)
 
 

@@ -72,11 +72,16 @@ def _soft_tissue(canvas: VoxelCanvas, place: _Placement) -> None:
     canvas.ellipsoid(place.at(0, -97, -56), place.size(13, 17, 16), 1.0)
     girth = rng.uniform(0.85, 1.15)
     canvas.tube(
-        [place.at(0, 12, -70), place.at(0, 20, -150), place.at(0, 24, -190)], 1.0, 1.0, flat=(50 * girth, 52 * girth, 30)
+        [place.at(0, 12, -70), place.at(0, 20, -150), place.at(0, 24, -190)],
+        1.0,
+        1.0,
+        flat=(50 * girth, 52 * girth, 30),
     )
     canvas.ellipsoid((0, 38, -262), (190, 78, 62), 1.0, squareness=2.6, grain=0.02)
     for side in (-1, 1):
-        canvas.ellipsoid(place.at(side * 75, 12, -44), place.size(5, 14, 27), 0.9, turn_deg=(0, side * 12, 0), mode="max")
+        canvas.ellipsoid(
+            place.at(side * 75, 12, -44), place.size(5, 14, 27), 0.9, turn_deg=(0, side * 12, 0), mode="max"
+        )
 
 
 def _vault(canvas: VoxelCanvas, place: _Placement) -> None:
@@ -141,7 +146,9 @@ def _grooves(rng: np.random.Generator, u, v, w) -> npt.NDArray[np.float32]:  # n
 def _skull_base(canvas: VoxelCanvas, place: _Placement) -> None:
     x, y, z = canvas.axes
     height = _base_height(place, x, y)
-    inside = ((x - place.centre[0]) / (place.radii[0] + 4)) ** 2 + ((y - place.centre[1]) / (place.radii[1] + 4)) ** 2 < 1
+    inside = ((x - place.centre[0]) / (place.radii[0] + 4)) ** 2 + (
+        (y - place.centre[1]) / (place.radii[1] + 4)
+    ) ** 2 < 1
     thickness = 2.6 + 1.1 * canvas.texture(coarse=3)
     plate = inside & (z < height) & (z > height - thickness)
     canvas.density[plate] = np.maximum(canvas.density, 1.62 + 0.18 * canvas.texture())[plate]
@@ -153,10 +160,14 @@ def _skull_base(canvas: VoxelCanvas, place: _Placement) -> None:
             cell = place.at(side * 54, 24, -60) + canvas.rng.normal(0, (4, 5, 7))
             canvas.ellipsoid(cell, canvas.rng.uniform(1.6, 3.4, 3), 0.25, mode="min")
         canvas.ellipsoid(place.at(side * 58, 8, -54), (11, 3.4, 3.4), 0.05, mode="set")
-        canvas.ellipsoid(place.at(side * 31, -29, -33), (30, 4, 4.5), 1.6, turn_deg=(0, side * 10, side * 22), grain=0.08)
+        canvas.ellipsoid(
+            place.at(side * 31, -29, -33), (30, 4, 4.5), 1.6, turn_deg=(0, side * 10, side * 22), grain=0.08
+        )
         canvas.ellipsoid(place.at(side * 9, -25, -33), (5, 3, 3), 1.7)
         canvas.ellipsoid(place.at(side * 17, 29, -82), (8, 11, 7), 1.55, grain=0.1)
-    canvas.tube([place.at(0, -8, -44), place.at(0, 2, -54), place.at(0, 12, -70)], 6.0, 1.62, flat=(1.7, 1, 1), grain=0.14)
+    canvas.tube(
+        [place.at(0, -8, -44), place.at(0, 2, -54), place.at(0, 12, -70)], 6.0, 1.62, flat=(1.7, 1, 1), grain=0.14
+    )
     canvas.ellipsoid(place.at(0, 0, -37), (8, 2.2, 5), 1.75)
     canvas.ellipsoid(place.at(0, 84, -26), (12, 6, 8), 1.7, grain=0.08)
     canvas.ellipsoid(place.at(0, 32, -80), (14, 16, 6), 0.98, mode="set")
@@ -167,7 +178,10 @@ def _face(canvas: VoxelCanvas, place: _Placement) -> None:
         canvas.ellipsoid(place.at(side * 31, -60, -46), place.size(23, 24, 21), 1.55, shell_mm=2.2, grain=0.15)
         canvas.ellipsoid(place.at(side * 31, -68, -46), place.size(19, 27, 17), 0.97, mode="set", grain=0.02)
         canvas.tube(
-            [place.at(side * 44, -72, -64), place.at(side * 60, -52, -62), place.at(side * 68, -22, -58)], 3.4, 1.62, flat=(1, 1, 1.5)
+            [place.at(side * 44, -72, -64), place.at(side * 60, -52, -62), place.at(side * 68, -22, -58)],
+            3.4,
+            1.62,
+            flat=(1, 1, 1.5),
         )
         canvas.tube([place.at(side * 50, -72, -32), place.at(side * 49, -70, -62)], 3.6, 1.6)
         canvas.ellipsoid(place.at(side * 28, -62, -76), place.size(19, 22, 19), 1.6, shell_mm=1.8, grain=0.1)
@@ -181,26 +195,48 @@ def _face(canvas: VoxelCanvas, place: _Placement) -> None:
 def _air(canvas: VoxelCanvas, place: _Placement) -> None:
     rng = canvas.rng
     for side in (-1, 1):
-        canvas.ellipsoid(place.at(side * 28, -60, -76), place.size(16, 18, 16) * rng.uniform(0.8, 1.05), 0.03, mode="set")
+        canvas.ellipsoid(
+            place.at(side * 28, -60, -76), place.size(16, 18, 16) * rng.uniform(0.8, 1.05), 0.03, mode="set"
+        )
         canvas.ellipsoid(place.at(side * 9, -50, -74), place.size(3.5, 30, 17), 0.05, mode="set")
-        canvas.ellipsoid(place.at(side * rng.uniform(8, 16), -79, -22), (10 * rng.uniform(0.4, 1.5), 5, 10 * rng.uniform(0.5, 1.4)), 0.03, mode="set")
+        canvas.ellipsoid(
+            place.at(side * rng.uniform(8, 16), -79, -22),
+            (10 * rng.uniform(0.4, 1.5), 5, 10 * rng.uniform(0.5, 1.4)),
+            0.03,
+            mode="set",
+        )
         for _ in range(14):
             cell = place.at(side * 10, -48, -48) + rng.normal(0, (2.5, 13, 4.5))
             canvas.ellipsoid(cell, rng.uniform(2.4, 4.6, 3), 0.04, mode="set")
     canvas.ellipsoid(place.at(rng.normal(0, 2), -16, -50), (11, 10, 9), 0.04, mode="set")
-    canvas.tube([place.at(0, -18, -72), place.at(0, -8, -94), place.at(0, -4, -120), place.at(0, -6, -150)], (9, 9, 10, 9), 0.03, mode="set", flat=(1.2, 0.7, 1))
+    canvas.tube(
+        [place.at(0, -18, -72), place.at(0, -8, -94), place.at(0, -4, -120), place.at(0, -6, -150)],
+        (9, 9, 10, 9),
+        0.03,
+        mode="set",
+        flat=(1.2, 0.7, 1),
+    )
     canvas.tube([place.at(0, -6, -150), (0, 2, -200), (0, 14, -250)], 8.5, 0.03, mode="set")
 
 
 def _jaw(canvas: VoxelCanvas, place: _Placement) -> None:
     rng = canvas.rng
     opening = rng.uniform(-2, 8)
-    bow = [place.at(s * 46, -6, -98 - opening) for s in (-1,)] + [place.at(-36, -48, -116 - opening), place.at(-14, -76, -122 - opening)]
+    bow = [place.at(s * 46, -6, -98 - opening) for s in (-1,)] + [
+        place.at(-36, -48, -116 - opening),
+        place.at(-14, -76, -122 - opening),
+    ]
     arch = [*bow, *[p * (-1, 1, 1) for p in bow[::-1]]]
     canvas.tube(arch, 5.2, 1.6, flat=(0.9, 0.9, 2.0), grain=0.10)
     canvas.tube(arch, 2.2, 1.28, mode="set", flat=(0.9, 0.9, 3.0), grain=0.2)
     for side in (-1, 1):
-        canvas.tube([place.at(side * 46, -6, -98 - opening), place.at(side * 49, 0, -58)], 4.2, 1.6, flat=(0.6, 2.2, 1), grain=0.06)
+        canvas.tube(
+            [place.at(side * 46, -6, -98 - opening), place.at(side * 49, 0, -58)],
+            4.2,
+            1.6,
+            flat=(0.6, 2.2, 1),
+            grain=0.06,
+        )
         canvas.ellipsoid(place.at(side * 49, -2, -57), (8, 4.5, 5), 1.65)
     missing = rng.random() < 0.3
     for k in range(-7, 8):

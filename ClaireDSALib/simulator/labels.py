@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ClaireDSALib.dsa.geometry import view_of
+
 from .geometry import ViewGeometry
 from .motion import grade_of
 
@@ -23,8 +25,6 @@ LABEL_CLASSES: dict[str, tuple[str, ...]] = {
 }
 """Names and classes of the nine labels (see the architecture notes)."""
 
-_AP_LIMIT_DEG = 12.0
-_LATERAL_LIMIT_DEG = 12.0
 _WHOLE_VAULT = 0.985
 _MISSING_VAULT = 0.95
 
@@ -94,11 +94,8 @@ def nine_labels(
 
 
 def projection_of(view: ViewGeometry) -> str:
-    """ap within 12 degrees of the front or back, lateral within 12 degrees of a side, oblique in between."""
-    folded = abs((view.primary_deg + 90.0) % 180.0 - 90.0)
-    if folded <= _AP_LIMIT_DEG:
-        return "ap"
-    return "lateral" if folded >= 90.0 - _LATERAL_LIMIT_DEG else "oblique"
+    """ap, lateral or oblique by the rule that the reader applies to the positioner angles."""
+    return view_of(view.primary_deg, view.secondary_deg)
 
 
 def contrast_visible(shown: Shown) -> bool:
@@ -117,7 +114,10 @@ def device_visible(shown: Shown, spacing_mm: float) -> bool:
 
 
 def vault_shown(
-    view: ViewGeometry, centre_mm: npt.NDArray[np.float64], radii_mm: npt.NDArray[np.float64], region: npt.NDArray[np.bool_]
+    view: ViewGeometry,
+    centre_mm: npt.NDArray[np.float64],
+    radii_mm: npt.NDArray[np.float64],
+    region: npt.NDArray[np.bool_],
 ) -> float:
     """Share of the outline of the cranial vault (outer table, above the ear canals) that lies inside ``region``.
 

@@ -84,7 +84,13 @@ def draw_motion(
     tremor = np.cumsum(rng.normal(0, 0.05, (len(t), 2)), axis=0) * (t > 0)[:, None]
     turn = rng.normal(0, 0.4) if kind in ("jerk", "drift") and rng.random() < 0.5 else 0.0
     local = _local_weight(view, kind, rng) if kind in ("swallow", "jaw") else None
-    return Motion(kind, course[:, None] * direction + tremor, course * turn, local, 0.0 if kind == "table" else rng.uniform(0.08, 0.25))
+    return Motion(
+        kind,
+        course[:, None] * direction + tremor,
+        course * turn,
+        local,
+        0.0 if kind == "table" else rng.uniform(0.08, 0.25),
+    )
 
 
 def fit_motion(motion: Motion, grade: MotionGrade, attenuation: Image, region: npt.NDArray[np.bool_], spacing_mm: float, rng: np.random.Generator) -> tuple[Motion, float]:  # fmt: skip
@@ -119,7 +125,9 @@ def fit_motion(motion: Motion, grade: MotionGrade, attenuation: Image, region: n
     return fitted, artefact_level(fitted, frame, small, keep, 2 * spacing_mm)
 
 
-def artefact_level(motion: Motion, frame: int, attenuation: Image, region: npt.NDArray[np.bool_], spacing_mm: float) -> float:
+def artefact_level(
+    motion: Motion, frame: int, attenuation: Image, region: npt.NDArray[np.bool_], spacing_mm: float
+) -> float:
     """97th percentile, inside ``region``, of the change of log attenuation that motion causes in one frame."""
     if not region.any():
         return 0.0
@@ -165,7 +173,9 @@ def translate(image: Image, down: float, right: float) -> Image:
     return result
 
 
-def _course(rng: np.random.Generator, kind: MotionKind, t: npt.NDArray[np.float64], span: float) -> npt.NDArray[np.float64]:
+def _course(
+    rng: np.random.Generator, kind: MotionKind, t: npt.NDArray[np.float64], span: float
+) -> npt.NDArray[np.float64]:
     if kind in ("jerk", "table"):
         centre, width = rng.uniform(0.15, 0.7) * span, rng.uniform(0.05, 0.4)
         course = 1 / (1 + np.exp(-np.clip((t - centre) / width, -40, 40)))

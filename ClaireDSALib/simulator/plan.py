@@ -48,6 +48,8 @@ class RunPlan:
     marks: bool = False
     roadmap: bool = False
     """The mask holds contrast, so that vessels show bright and devices dark."""
+    single_frame: bool = False
+    """Only the frame with the most contrast is handed over."""
 
     @property
     def thrombus_possible(self) -> bool:
@@ -67,17 +69,17 @@ def draw_view(rng: np.random.Generator, body_part: BodyPart, size: int, side: st
     """
     projection = rng.choice(["ap", "lateral", "oblique"], p=[0.4, 0.38, 0.22])
     primary = {
-        "ap": rng.normal(0, 3.5) if rng.random() < 0.9 else rng.normal(0, 3.5),
+        "ap": rng.normal(0, 3.5),
         "lateral": rng.choice([-90.0, 90.0]) + rng.normal(0, 3.5),
-        "oblique": rng.choice([-1.0, 1.0]) * rng.uniform(20, 68),
+        "oblique": rng.choice([-1.0, 1.0]) * rng.uniform(26, 64),
     }[projection]
     if projection == "ap":
-        primary = float(np.clip(primary, -10, 10))
+        primary = float(np.clip(primary, -12, 12))
     elif projection == "lateral":
-        primary = float(np.sign(primary) * np.clip(abs(primary), 80, 100))
+        primary = float(np.sign(primary) * np.clip(abs(primary), 78, 102))
     secondary = float(rng.normal(-5, 14)) if projection != "lateral" else float(rng.normal(0, 3))
     if body_part == "groin":
-        primary, secondary = float(rng.choice([0.0, -25.0, 25.0, 35.0]) + rng.normal(0, 3)), 0.0
+        primary, secondary = float(rng.choice([0.0, -32.0, 32.0, 40.0]) + rng.normal(0, 2)), 0.0
     sid = float(rng.uniform(980, 1250))
     sod = float(rng.uniform(680, 790))
     width_mm = _field_width(rng, body_part)
@@ -145,6 +147,7 @@ def draw_plan(
         contrast=contrast,
         marks=bool(rng.random() < 0.12),
         roadmap=bool(rng.random() < 0.03),
+        single_frame=bool(rng.random() < 0.03),
     )
     occlusion = draw_occlusion(rng, plan)
     return replace(plan, occlusion=occlusion)
@@ -193,7 +196,9 @@ def _field_width(rng: np.random.Generator, body_part: str) -> float:
 def _draw_vessel(rng: np.random.Generator, body_part: str) -> str:
     if body_part == "head":
         return str(rng.choice(["ICA", "CCA", "ECA", "VA"], p=[0.42, 0.1, 0.14, 0.34]))
-    return {"arch": "ARCH", "groin": "FEMORAL"}.get(body_part) or str(rng.choice(["CCA", "ICA", "VA"], p=[0.5, 0.1, 0.4]))
+    return {"arch": "ARCH", "groin": "FEMORAL"}.get(body_part) or str(
+        rng.choice(["CCA", "ICA", "VA"], p=[0.5, 0.1, 0.4])
+    )
 
 
 def _draw_injection(rng: np.random.Generator, vessel: str, side: Literal["left", "right"], contrast: bool) -> Injection:
@@ -216,8 +221,6 @@ def _draw_injection(rng: np.random.Generator, vessel: str, side: Literal["left",
 
 
 def _draw_times(rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    if rng.random() < 0.02:
-        return np.zeros(1)
     return frame_times(
         "fixed" if rng.random() < 0.55 else "variable",
         int(rng.integers(8, 17)),

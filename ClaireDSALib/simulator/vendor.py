@@ -26,7 +26,7 @@ class VendorLook:
     relation : "LIN", "LOG" or "DISP"
         Stored value linear in intensity, in its logarithm, or after a display curve (PS3.3 C.8.7.1.1.4).
     bits : int
-        8 to 16 bits stored.
+        8, 10, 12 or 16 bits stored.
     photometric : "MONOCHROME1" or "MONOCHROME2"
         MONOCHROME1 files store the inverse, so that a viewer shows the same picture.
     edge_gain, edge_sigma_px : float
@@ -70,8 +70,11 @@ class VendorLook:
     shutter: Shutter = "black"
 
     def __post_init__(self) -> None:
-        if not 8 <= self.bits <= 16:
-            msg = f"bits must be 8 to 16; got {self.bits}"
+        if self.bits not in (8, 10, 12, 16):
+            msg = f"bits must be 8, 10, 12 or 16, as XA images allow (PS3.3 C.8.7.1.1.9); got {self.bits}"
+            raise ValueError(msg)
+        if self.relation == "LOG" and self.photometric == "MONOCHROME1":
+            msg = "LOG pixels need MONOCHROME2: their modality table restores intensity, which contrast lowers"
             raise ValueError(msg)
         if not 0.1 <= self.background <= 1 or not 0 <= self.recursion < 1:
             msg = f"background must be 0.1 to 1 and recursion 0 to below 1; got {self.background}, {self.recursion}"
@@ -88,7 +91,7 @@ LOOKS: dict[str, VendorLook] = {
     for look in (
         VendorLook("linear"),
         VendorLook("north", "LIN", 12, edge_gain=0.5, background=0.5, opacity_range=1.1, shutter="background"),
-        VendorLook("east", "LOG", 14, edge_gain=0.25, edge_sigma_px=2.2, background=0.72, opacity_range=1.6, recursion=0.15),
+        VendorLook("east", "LOG", 12, edge_gain=0.25, edge_sigma_px=2.2, background=0.72, opacity_range=1.6, recursion=0.15),
         VendorLook("south", "DISP", 8, edge_gain=0.9, edge_sigma_px=1.2, gamma=0.7, background=0.95, opacity_range=1.2),
         VendorLook("west", "LIN", 10, "MONOCHROME1", white_level=0.5, background=0.88, opacity_range=1.0, recursion=0.3),
         VendorLook("classic", "DISP", 10, gamma=1.3, white_level=0.6, background=0.6, opacity_range=0.9, edge_gain=0.3),
@@ -100,7 +103,9 @@ LOOKS: dict[str, VendorLook] = {
 def random_look(rng: np.random.Generator, name: str | None = None) -> VendorLook:
     """A look near a named one, or anywhere between them."""
     base = LOOKS[name or str(rng.choice(list(LOOKS)))]
-    background = float(np.clip(rng.uniform(0.45, 1.0) if name is None else base.background + rng.normal(0, 0.04), 0.3, 0.99))
+    background = float(
+        np.clip(rng.uniform(0.45, 1.0) if name is None else base.background + rng.normal(0, 0.04), 0.3, 0.99)
+    )
     return replace(
         base,
         edge_gain=float(max(0.0, base.edge_gain + rng.uniform(-0.25, 0.4))) if rng.random() < 0.6 else 0.0,
@@ -109,12 +114,26 @@ def random_look(rng: np.random.Generator, name: str | None = None) -> VendorLook
         log_range=float(rng.uniform(5.0, 8.0)),
         background=background,
         opacity_range=float(np.exp(rng.uniform(np.log(0.6), np.log(2.2)))),
-        bits=int(rng.choice([8, 10, 12, 12, 14, 16])) if name is None else base.bits,
-        photometric="MONOCHROME1" if rng.random() < 0.2 else "MONOCHROME2",
+        bits=int(rng.choice([8, 10, 12, 12, 12, 16])) if name is None else base.bits,
+        photometric="MONOCHROME1" if rng.random() < 0.25 and base.relation != "LOG" else "MONOCHROME2",
         harmonise=float(rng.uniform(0, 0.7)) if rng.random() < 0.6 else 0.0,
         recursion=float(rng.uniform(0, 0.35)) if rng.random() < 0.3 else 0.0,
         shutter=str(rng.choice(["black", "background", "none"])),  # type: ignore[arg-type]
     )
+
+
+def modality_table(look: VendorLook) -> npt.NDArray[np.uint16] | None:
+    """Table that takes ``LOG`` pixels back to intensity, as the standard asks for (PS3.3 C.8.7.1.1.2).
+
+    Returns
+    -------
+    (2**bits,) uint16 ndarray or None
+        Strictly linear in intensity up to rounding, full range 65535; None for other relations.
+    """
+    if look.relation != "LOG":
+        return None
+    below = np.arange(look.max_value + 1) / look.max_value - 1.0
+    return np.round(65535 * np.exp(below * look.log_range)).astype(np.uint16)
 
 
 def store_intensity(counts: npt.NDArray[np.float32], look: VendorLook, reference: float) -> npt.NDArray[np.uint16]:
@@ -153,7 +172,9 @@ def store_opacity(counts: npt.NDArray[np.float32], mask: Image, look: VendorLook
     state: Image | None = None
     for number, frame in enumerate(counts):
         opacity = reference - np.log(np.maximum(frame, 1.0))
-        state = opacity if state is None or look.recursion == 0 else look.recursion * state + (1 - look.recursion) * opacity
+        state = (
+            opacity if state is None or look.recursion == 0 else look.recursion * state + (1 - look.recursion) * opacity
+        )
         grey = np.float32(look.background) - state * np.float32(look.background / look.opacity_range)
         stored[number] = _quantise(_sharpen(grey, look), look)
     return stored

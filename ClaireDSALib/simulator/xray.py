@@ -128,9 +128,7 @@ def reference_level(primary: Image, region: npt.NDArray[np.bool_]) -> float:
     return float(np.median(body if body.size > 50 else inside))
 
 
-def count(
-    intensity: Image, detector: Detector, level: float, rng: np.random.Generator, *, drift: float = 0.0
-) -> Image:
+def count(intensity: Image, detector: Detector, level: float, rng: np.random.Generator, *, drift: float = 0.0) -> Image:
     """Add quantum noise, blur and electronic noise.
 
     Parameters
