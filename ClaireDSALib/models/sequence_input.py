@@ -86,7 +86,7 @@ def prepare_sequence(
     for index, frame in enumerate(frames):
         if index in wanted:
             shape = frame.shape
-            small.append(_shrink(frame, size_px))
+            small.append(shrink(frame, size_px))
     if not small:
         msg = "a sequence needs at least one frame; got none"
         raise ValueError(msg)
@@ -104,6 +104,16 @@ def prepare_sequence(
         top_px=(side - shape[0]) // 2,
         left_px=(side - shape[1]) // 2,
     )
+
+
+def shrink(frame: npt.NDArray[np.floating], size_px: int) -> npt.NDArray[np.float32]:
+    """Pad to a square with zero opacity and shrink with anti-aliasing."""
+    height, width = frame.shape
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    square = np.zeros((side, side), np.float32)
+    square[top : top + height, left : left + width] = frame
+    return np.asarray(Image.fromarray(square).resize((size_px, size_px), Image.Resampling.BOX), np.float32)
 
 
 def choose_frames(times_s: npt.NDArray[np.float64], limit: int = MAX_FRAMES) -> npt.NDArray[np.intp]:
@@ -135,13 +145,3 @@ def time_features(stack: npt.NDArray[np.float32], times_s: npt.NDArray[np.float6
     past = stack.argmax(0)[None] < np.arange(len(stack))[:, None, None]
     share = (past & opaque).sum((1, 2)) / max(int(opaque.sum()), 1)
     return np.stack([since / 10.0, step, stack.mean((1, 2)), share], 1).astype(np.float32)
-
-
-def _shrink(frame: npt.NDArray[np.floating], size_px: int) -> npt.NDArray[np.float32]:
-    """Pad to a square with zero opacity and shrink with anti-aliasing."""
-    height, width = frame.shape
-    side = max(height, width)
-    top, left = (side - height) // 2, (side - width) // 2
-    square = np.zeros((side, side), np.float32)
-    square[top : top + height, left : left + width] = frame
-    return np.asarray(Image.fromarray(square).resize((size_px, size_px), Image.Resampling.BOX), np.float32)
