@@ -41,6 +41,7 @@ _HOME = {
     "series_from_sequence": "foreign",
     "series_from_volume": "foreign",
     "show_result": "results",
+    "show_result_in_steps": "results",
     "show_case": "case",
     "store_report": "case",
     "restore_case": "case",

@@ -13,7 +13,7 @@ from .images import add_volume, array_of_image, robust_range, set_window
 from .nodes import ResultNodes, SeriesNodes, find_nodes, remove_node, tag, tagged_nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from ClaireDSALib.pipeline.report import RunReport
 
@@ -42,28 +42,51 @@ def show_result(
     -------
     ResultNodes
     """
-    remove_result(host, report.run_id)
-    title = nodes.sequence.GetName()
-    shape, spacing_mm = nodes.shape, nodes.spacing_mm
-    volumes = _add_volumes(host, report, arrays, title, shape, spacing_mm)
-    masks = {k: np.asarray(arrays[k]).astype(bool) for k in segments.SEGMENT_NAMES if k in arrays}
-    results = ResultNodes(
-        run_id=report.run_id,
-        volumes=volumes,
-        overlay=overlay.add_overlay_volume(host, report.run_id, shape, spacing_mm, f"{title}: overlay"),
-        report=_add_report(host, report, title),
-        cams=_add_cams(host, report, arrays, title, shape, spacing_mm),
-        segmentation=segments.add_segmentation(host, report.run_id, f"{title}: vessels", masks, nodes.proxy),
-        tables=_add_tables(host, report, arrays, title),
-        charts=_add_charts(host, report, masks.get("vessels"), nodes, title),
-        site=site.add_site(host, report.run_id, f"{title}: thrombus site", report.thrombus, shape, spacing_mm)
-        if report.thrombus
-        else None,
-    )
-    # Charts bring their tables along: find_nodes sees them all, as after loading a scene.
-    results = find_nodes(host, report.run_id)[1] or results
-    hierarchy.place(host, report.run_id, _all_nodes(results))
+    for _ in show_result_in_steps(host, report, arrays, nodes):
+        pass
+    results = find_nodes(host, report.run_id)[1]
+    if results is None:
+        msg = f"the results of run {report.run_id} did not arrive in the scene"
+        raise RuntimeError(msg)
     return results
+
+
+def show_result_in_steps(
+    host: Host, report: RunReport, arrays: Mapping[str, npt.NDArray[Any]], nodes: SeriesNodes
+) -> Iterator[None]:
+    """Do what :func:`show_result` does in pieces of a few hundredths of a second.
+
+    An application with windows lets its event loop run between the pieces, so that nothing freezes; the results are
+    complete, and ``find_nodes`` gives them, when the iterator has ended.
+    """
+    remove_result(host, report.run_id)
+    run_id, title = report.run_id, nodes.sequence.GetName()
+    shape, spacing_mm = nodes.shape, nodes.spacing_mm
+    yield
+    for name in (*_PICTURES, *overlay.TITLES):
+        if name in arrays:
+            _add_volumes(host, report, {name: arrays[name]}, title, shape, spacing_mm)
+            yield
+    masks = {k: np.asarray(arrays[k]).astype(bool) for k in segments.SEGMENT_NAMES if k in arrays}
+    overlay.add_overlay_volume(host, run_id, shape, spacing_mm, f"{title}: overlay")
+    yield
+    _add_cams(host, report, arrays, title, shape, spacing_mm)
+    yield
+    segments.add_segmentation(host, run_id, f"{title}: vessels", masks, nodes.proxy)
+    yield
+    _add_tables(host, report, arrays, title)
+    yield
+    _add_charts(host, report, masks.get("vessels"), nodes, title)
+    yield
+    if report.thrombus:
+        site.add_site(host, run_id, f"{title}: thrombus site", report.thrombus, shape, spacing_mm)
+    # Last, because a run counts as analysed when its report is there.
+    _add_report(host, report, title)
+    yield
+    # Charts bring their tables along: find_nodes sees them all, as after loading a scene.
+    results = find_nodes(host, run_id)[1]
+    if results is not None:
+        hierarchy.place(host, run_id, _all_nodes(results))
 
 
 def remove_result(host: Host, run_id: str) -> None:
