@@ -17,7 +17,7 @@ def simulate(
     cases: Annotated[int, typer.Option("--cases", min=1, help="Simulated patients.")] = 1,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same set.")] = 0,
     runs: Annotated[int, typer.Option("--runs", min=1, help="Runs per patient.")] = 10,
-    format: Annotated[str, typer.Option("--format", help="dicom, npz or demo.")] = "dicom",  # noqa: A002
+    format: Annotated[str, typer.Option("--format", help="dicom, npz or demo.")] = "dicom",
     size: Annotated[int, typer.Option("--size", min=32, help="Rows and columns.")] = 512,
     anatomy: Annotated[
         Path | None, typer.Option("--anatomy", exists=True, help="Folder with SWC arterial trees and a head CT (nrrd).")

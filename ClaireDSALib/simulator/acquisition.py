@@ -130,7 +130,7 @@ def deliver(
     """Stored values ``(T, H, W)`` uint16, contrast dark, of the run as the console hands it over."""
     if delivery == "unsubtracted":
         return store_intensity(
-            exposed.counts, look, exposed.level * float(np.exp(rng.uniform(np.log(1.8), np.log(6.0))))
+            exposed.counts, look, exposed.level * float(np.exp(rng.uniform(np.log(2.2), np.log(9.0))))
         )
     mask = exposed.counts[list(mask_frames)].mean(0)
     stored = store_opacity(exposed.counts, mask, look)
@@ -162,7 +162,7 @@ def _gradients(base: Image, spacing_mm: float) -> tuple[Image, Image]:
     return (rows / spacing_mm).astype(np.float32), (columns / spacing_mm).astype(np.float32)
 
 
-def _moved(base, halves, gradients, motion: Motion, number: int, spacing_mm: float) -> Image:  # noqa: ANN001
+def _moved(base, halves, gradients, motion: Motion, number: int, spacing_mm: float) -> Image:
     """Body attenuation in one frame; tiny shifts by their gradient, larger ones half by half."""
     down, right = motion.shift_mm[number]
     turned = abs(motion.rotation_deg[number])

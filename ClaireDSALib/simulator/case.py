@@ -20,6 +20,7 @@ from .motion import Motion, draw_motion, fit_motion
 from .patient import Anatomy, simulate_anatomy
 from .plan import RunPlan, draw_plan
 from .trunk import chest, groin
+from .voxels import fractal_image
 from .xray import METAL_PER_MM, attenuation_bins, transmit
 
 FloatImage = npt.NDArray[np.float32]
@@ -115,7 +116,8 @@ class Patient:
         key = (plan.body_part in ("arch", "groin") and plan.body_part, plan.view)
         if key not in self._layers:
             self._forget(self._layers)
-            self._layers[key] = self.body(plan.body_part).cast(plan.view).resized(plan.view.shape)
+            layers = self.body(plan.body_part).cast(plan.view).resized(plan.view.shape)
+            self._layers[key] = _with_trabeculae(layers, np.random.default_rng([self.seed, 11]))
         return self._layers[key]
 
     def projector(self, plan: RunPlan) -> Projector:
@@ -240,7 +242,7 @@ def simulate_case(
     return Case(seed, patient.anatomy, tuple(iterate_runs(patient, runs=runs, size=size, vendor=vendor)))
 
 
-def iterate_runs(patient: Patient, *, runs: int, size: int, vendor: str | None = None):  # noqa: ANN201
+def iterate_runs(patient: Patient, *, runs: int, size: int, vendor: str | None = None):
     """Yield the runs of :func:`simulate_case` one at a time."""
     rng = np.random.default_rng([patient.seed, 6])
     for number in range(0, runs, 2):
@@ -304,14 +306,14 @@ def _other_plane(rng: np.random.Generator, first: RunPlan, size: int) -> RunPlan
     )
 
 
-def draw_plan_clot(rng: np.random.Generator, plan: RunPlan):  # noqa: ANN201
+def draw_plan_clot(rng: np.random.Generator, plan: RunPlan):
     """An occlusion for certain."""
     from .plan import draw_occlusion
 
     return draw_occlusion(rng, plan, share=1.1)
 
 
-def _keep_one(stored, contrast, iodine: IodineRun, plan: RunPlan, motion: Motion | None):  # noqa: ANN001, ANN202
+def _keep_one(stored, contrast, iodine: IodineRun, plan: RunPlan, motion: Motion | None):
     """Hand over the frame with the most contrast alone; without a mask it cannot be subtracted any more."""
     best = max(1, int(contrast.sum((1, 2)).argmax())) if len(stored) > 1 else 0
     moved = None
@@ -325,6 +327,13 @@ def _keep_one(stored, contrast, iodine: IodineRun, plan: RunPlan, motion: Motion
         )
     alone = replace(plan, times_s=np.zeros(1), mask_frames=() if plan.delivery == "unsubtracted" else plan.mask_frames)
     return stored[best : best + 1], replace(iodine, phases=iodine.phases[best : best + 1]), alone, moved
+
+
+def _with_trabeculae(layers: BodyLayers, rng: np.random.Generator) -> BodyLayers:
+    """Fine structure of bone that voxels are too coarse for, separately in the two halves."""
+    shape = layers.soft_mm.shape
+    far, near = (1 + rng.uniform(0.02, 0.045) * fractal_image(rng, shape, rng.uniform(1.3, 2.0)) for _ in range(2))
+    return BodyLayers(layers.soft_mm, layers.bone_far_mm * far, layers.bone_near_mm * near)
 
 
 def _place_devices(anatomy: Anatomy, plan: RunPlan, rng: np.random.Generator) -> list[Device]:

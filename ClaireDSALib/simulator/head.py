@@ -47,6 +47,7 @@ def procedural_head(
     _air(canvas, place)
     _jaw(canvas, place)
     _spine(canvas, place)
+    canvas.smooth(0.55)
     return canvas.body()
 
 
@@ -68,14 +69,15 @@ def _soft_tissue(canvas: VoxelCanvas, place: _Placement) -> None:
     rng = canvas.rng
     scalp = rng.uniform(10, 14)
     canvas.ellipsoid(place.at(0, 4, 8), place.radii + scalp, 1.0, squareness=2.15, grain=0.012)
-    canvas.ellipsoid(place.at(0, -42, -58), place.size(58, 54, 62), 1.0, squareness=2.2, grain=0.02)
+    canvas.ellipsoid(place.at(0, -40, -62), place.size(66, 58, 72), 1.0, squareness=2.4, grain=0.02)
+    canvas.ellipsoid(place.at(0, -30, -104), place.size(58, 56, 34), 1.0, squareness=2.3)
     canvas.ellipsoid(place.at(0, -97, -56), place.size(13, 17, 16), 1.0)
     girth = rng.uniform(0.85, 1.15)
     canvas.tube(
         [place.at(0, 12, -70), place.at(0, 20, -150), place.at(0, 24, -190)],
         1.0,
         1.0,
-        flat=(50 * girth, 52 * girth, 30),
+        flat=(57 * girth, 58 * girth, 30),
     )
     canvas.ellipsoid((0, 38, -262), (190, 78, 62), 1.0, squareness=2.6, grain=0.02)
     for side in (-1, 1):
@@ -87,28 +89,40 @@ def _soft_tissue(canvas: VoxelCanvas, place: _Placement) -> None:
 def _vault(canvas: VoxelCanvas, place: _Placement) -> None:
     """Two compact tables with diploe between, over an inner surface that is not quite an ellipsoid."""
     rng = canvas.rng
-    x, y, z = canvas.axes
-    cx, cy, cz = place.centre
-    rx, ry, rz = place.radii
-    u, v, w = (x - cx) / rx, (y - cy) / ry, (z - cz) / rz
-    level = (np.abs(u) ** 2.25 + np.abs(v) ** 2.1 + np.abs(w) ** 2.2) ** (1 / 2.17)
-    bump = 0.018 * np.sin(2.1 * u + 1.3 * v + rng.uniform(0, 6)) + 0.014 * np.cos(2.6 * v - 1.7 * w + rng.uniform(0, 6))
-    level = level - bump
-    depth_mm = (level - 1) * np.float32(np.mean(place.radii))
+    index, (x, y, z), depth_mm, (u, v, w) = _shell(canvas, place)
     thickness = rng.uniform(4.8, 7.0) * (
-        1 + 0.18 * np.sin(2 * u + rng.uniform(0, 6)) * np.cos(1.5 * v) + 0.22 * np.maximum(v, 0) + 0.12 * np.maximum(-v, 0)
-        - 0.30 * np.exp(-((np.abs(u) - 0.95) / 0.25) ** 2) * np.exp(-(((w + 0.2) / 0.35) ** 2))
-    )  # fmt: skip
-    thickness = thickness * (1 + 0.10 * canvas.texture(coarse=4)) * _grooves(rng, u, v, w)
-    outside_base = z > _base_height(place, x, y)
-    bone = (depth_mm > 0) & (depth_mm < thickness) & outside_base
+        1
+        + 0.18 * np.sin(2 * u + rng.uniform(0, 6)) * np.cos(1.5 * v)
+        + 0.22 * np.maximum(v, 0)
+        + 0.12 * np.maximum(-v, 0)
+        - 0.30 * np.exp(-(((np.abs(u) - 0.95) / 0.25) ** 2)) * np.exp(-(((w + 0.2) / 0.35) ** 2))
+    )
+    thickness = thickness * (1 + 0.10 * canvas.texture_at(index, coarse=4)) * _grooves(rng, u, v, w)
     table = np.minimum(depth_mm, thickness - depth_mm)
-    diploe = 1.36 + 0.13 * canvas.texture() - rng.uniform(0.0, 0.15)
+    diploe = 1.36 + 0.13 * canvas.texture_at(index) - rng.uniform(0.0, 0.15)
     density = np.where(table < 1.3, 1.85, diploe)
     density = np.where(_sutures(rng, u, v, w), 1.12, density)
-    np.maximum(canvas.density, np.where(bone, density, 0), out=canvas.density)
-    crest = (np.abs(x - cx) < 3) & (depth_mm > -5) & (depth_mm <= 0) & (v > 0.75) & (w < 0.1) & outside_base
-    canvas.density[crest] = 1.6
+    # Bone fills a voxel at its surface in part; hard edges would show as terraces along the rays.
+    share = np.clip(table / _SPACING_MM + 0.5, 0, 1)
+    bone = np.where(share > 0, 1 + (density - 1) * share, 0).astype(np.float32)
+    crest = (np.abs(x - place.centre[0]) < 3) & (depth_mm > -5) & (depth_mm <= 0) & (v > 0.75) & (w < 0.1)
+    bone[crest] = 1.6
+    canvas.density[index] = np.maximum(canvas.density[index], bone)
+
+
+def _shell(canvas: VoxelCanvas, place: _Placement):
+    """Voxels near the vault above the base: index, position (mm), depth behind the inner surface (mm), direction."""
+    rng = canvas.rng
+    x, y, z = canvas.axes
+    u, v, w = ((axis - c) / r for axis, c, r in zip((x, y, z), place.centre, place.radii, strict=True))
+    level = (np.abs(u) ** 2.25 + np.abs(v) ** 2.1 + np.abs(w) ** 2.2) ** (1 / 2.17)
+    near = (level > 0.88) & (level < 1.3) & (z > _base_height(place, x, y))
+    index = np.nonzero(near)
+    position = tuple(axis.ravel()[i] for axis, i in zip((x, y, z), index, strict=True))
+    u, v, w = (axis.ravel()[i] for axis, i in zip((u, v, w), index, strict=True))
+    bump = 0.018 * np.sin(2.1 * u + 1.3 * v + rng.uniform(0, 6)) + 0.014 * np.cos(2.6 * v - 1.7 * w + rng.uniform(0, 6))
+    depth_mm = (level[index] - bump - 1) * np.float32(np.mean(place.radii))
+    return index, position, depth_mm, (u, v, w)
 
 
 def _base_height(place: _Placement, x: npt.NDArray[np.float32], y: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -121,7 +135,7 @@ def _base_height(place: _Placement, x: npt.NDArray[np.float32], y: npt.NDArray[n
     return (place.centre[2] + (height - _REFERENCE_CENTRE[2]) * place.factor[2]).astype(np.float32)
 
 
-def _sutures(rng: np.random.Generator, u, v, w) -> npt.NDArray[np.bool_]:  # noqa: ANN001
+def _sutures(rng: np.random.Generator, u, v, w) -> npt.NDArray[np.bool_]:
     wiggle = 0.012 * np.sin(38 * u + 21 * v) + 0.010 * np.sin(47 * v - 33 * w + 29 * u)
     width = rng.uniform(0.006, 0.014)
     coronal = (np.abs(v + 0.30 - 0.12 * w + wiggle + rng.uniform(-0.04, 0.04)) < width) & (w > -0.25)
@@ -131,7 +145,7 @@ def _sutures(rng: np.random.Generator, u, v, w) -> npt.NDArray[np.bool_]:  # noq
     return coronal | sagittal | lambdoid | squamous
 
 
-def _grooves(rng: np.random.Generator, u, v, w) -> npt.NDArray[np.float32]:  # noqa: ANN001
+def _grooves(rng: np.random.Generator, u, v, w) -> npt.NDArray[np.float32]:
     """Relative thickness: branching channels of the meningeal arteries and diploic lakes."""
     factor = np.ones(np.broadcast_shapes(u.shape, v.shape, w.shape), np.float32)
     for _ in range(6):

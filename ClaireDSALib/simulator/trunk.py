@@ -44,6 +44,7 @@ def chest(seed: int) -> Body:
             canvas.ellipsoid((side * 9, y + 17, z), (4, 6, 6), 1.5)
             canvas.tube([(side * 8, y + 20, z), (side * 30, y + 28, z - 4)], 3.6, 1.45)
         canvas.tube([(0, y + 24, z), (0, y + 42, z - 14)], 3.4, 1.5)
+    canvas.smooth(0.55)
     return canvas.body(extend=True)
 
 
@@ -70,4 +71,5 @@ def groin(seed: int) -> Body:
         bubble = (rng.uniform(20, 150), rng.uniform(-40, 20), rng.uniform(40, 180))
         canvas.ellipsoid(bubble, rng.uniform(4, 15, 3), 0.2, mode="min" if k % 3 else "set")
     canvas.ellipsoid((92, 0, 40), (44, 36, 36), 1.03)
+    canvas.smooth(0.55)
     return canvas.body(extend=True)

@@ -46,6 +46,10 @@ class VoxelCanvas:
         origin = (float(self.low[0]), float(self.low[1]), float(self.low[2]))
         return Body(self.density, origin, (self.spacing,) * 3, extend)
 
+    def smooth(self, sigma_voxels: float) -> None:
+        """Blur a little: shapes are drawn voxel by voxel, and their steps would show along the rays."""
+        self.density = ndimage.gaussian_filter(self.density, sigma_voxels, truncate=2.0)
+
     def texture(self, where: tuple[slice, ...] | None = None, *, coarse: int = 1) -> npt.NDArray[np.float32]:
         """Fractal noise with unit deviation over the grid or a part of it."""
         where = where or tuple(slice(0, n) for n in self.shape)
@@ -54,6 +58,11 @@ class VoxelCanvas:
             for part, offset in zip(where, self._texture_offset, strict=True)
         ]
         return _fractal_texture()[np.ix_(*index)]
+
+    def texture_at(self, index: tuple[npt.NDArray[np.intp], ...], *, coarse: int = 1) -> npt.NDArray[np.float32]:
+        """The same noise at single voxels."""
+        moved = [(i // coarse + offset) % _TEXTURE_SIZE for i, offset in zip(index, self._texture_offset, strict=True)]
+        return _fractal_texture()[tuple(moved)]
 
     def ellipsoid(
         self,
@@ -107,7 +116,7 @@ class VoxelCanvas:
             r = np.interp(s, length, radii) * np.asarray(flat)
             self.ellipsoid(centre, r, density, mode=mode, grain=grain)
 
-    def _blend(self, part: tuple[slice, ...], inside: npt.NDArray[np.bool_], density: float, mode: str, grain: float):  # noqa: ANN202
+    def _blend(self, part: tuple[slice, ...], inside: npt.NDArray[np.bool_], density: float, mode: str, grain: float):
         view = self.density[part]
         value: npt.NDArray[np.float32] | np.float32 = np.float32(density)
         if grain:
