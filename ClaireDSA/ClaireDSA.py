@@ -126,7 +126,7 @@ class ClaireDSAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self) -> None:
         """The module is reloaded or the application ends."""
-        for part in (self.analysis.jobs, self.batch, self.export, self.shortcuts):
+        for part in (self.analysis, self.batch, self.export, self.shortcuts):
             part.close()
         self.playback.set_run(None, None)
         self._set_parameter_node(None)
@@ -234,7 +234,7 @@ class ClaireDSAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.addObserver(scene, event, callback)
 
     def _scene_closes(self, _caller: Any, _event: Any) -> None:
-        self.analysis.jobs.cancel_all()
+        self.analysis.stop()
         self.playback.set_run(None, None)
         self._set_parameter_node(None)
 
@@ -390,7 +390,8 @@ class ClaireDSATest(ScriptedLoadableModuleTest):
 
         def take(_job: Any, event: Any) -> None:
             if event.kind == "run_done":
-                logic.case.take_run(event.run, event.arrays)
+                for _step in logic.case.take_run(event.run, event.arrays):
+                    slicer.app.processEvents()
             if event.is_last:
                 last.append(event)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import slicer
@@ -12,6 +13,7 @@ from . import install, words
 from .jobs import Job, Jobs
 from .run_table import RunTable
 from .session import Session
+from .steps import Steps
 
 
 class AnalysisPanel:
@@ -33,6 +35,7 @@ class AnalysisPanel:
     ) -> None:
         self._session, self._table, self._settings, self._arrived = session, table, settings, arrived
         self.jobs = Jobs(self._on_event, self.show_progress)
+        self._steps = Steps(self._show_failed, self.show_progress)
         ui = session.ui
         for button, action in (
             (ui.analyseButton, self.analyse_all),
@@ -42,6 +45,21 @@ class AnalysisPanel:
             (ui.installButton, self.check_packages),
         ):
             button.connect("clicked()", action)
+
+    @property
+    def is_busy(self) -> bool:
+        """True while jobs run or results are on their way into the scene."""
+        return bool(self.jobs.active) or self._steps.is_busy
+
+    def stop(self) -> None:
+        """The scene goes away: cancel jobs and drop results that have not arrived."""
+        self.jobs.cancel_all()
+        self._steps.clear()
+
+    def close(self) -> None:
+        """End the worker process."""
+        self._steps.clear()
+        self.jobs.close()
 
     def analyse_all(self) -> None:
         """Analyse every run that has no results yet; all of them again when none is left."""
@@ -77,7 +95,7 @@ class AnalysisPanel:
         ui.cancelRunButton.enabled = self.jobs.job_of(selected) is not None
         ui.analyseButton.enabled = bool(self._table.run_ids)
         ui.analyseRunButton.enabled = bool(selected) and self.jobs.job_of(selected) is None
-        ui.exportButton.enabled = self._session.case.report is not None and not active
+        ui.exportButton.enabled = self._session.case.report is not None and not self.is_busy
 
     def check_packages(self) -> None:
         """Say what is installed, and install what is missing."""
@@ -92,13 +110,26 @@ class AnalysisPanel:
             for run_id in job.run_ids:
                 self._table.refresh(run_id, state=part)
         elif event.kind == "run_done":
-            self._session.case.take_run(event.run, event.arrays)
-            self._table.refresh(event.run.run_id, state="", report=self._session.case.run_report(event.run.run_id))
-            self._arrived(event.run.run_id)
-        elif event.kind == "done":
-            self._session.case.take_report(event.result.report)
+            self._steps.add(self._take_run(event))
         if event.is_last:
-            self._end(job, event)
+            self._steps.add(self._take_end(job, event))
+
+    def _take_run(self, event: Any) -> Iterator[None]:
+        run_id = event.run.run_id
+        yield from self._session.case.take_run(event.run, event.arrays)
+        self._table.refresh(run_id, state="", report=self._session.case.run_report(run_id))
+        yield
+        self._arrived(run_id)
+
+    def _take_end(self, job: Job, event: Any) -> Iterator[None]:
+        if event.kind == "done":
+            self._session.case.take_report(event.result.report)
+            yield
+        self._end(job, event)
+
+    def _show_failed(self, error: Exception) -> None:
+        logging.error("a result could not be shown", exc_info=error)
+        self._session.say(_("A result could not be shown: {why}").format(why=error))
 
     def _end(self, job: Job, event: Any) -> None:
         state = {"done": "", "cancelled": _("cancelled"), "failed": _("failed")}[event.kind]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -180,15 +180,15 @@ class Case:
         stored = [save_series(Path(folder.name) / r, self.series(r)) for r in run_ids]
         return AnalyzeJob(stored=tuple(str(s) for s in stored), run_ids=run_ids, settings=settings), folder
 
-    def take_run(self, run: Any, arrays: Any) -> None:
-        """Show the results of one run and keep them in the report."""
+    def take_run(self, run: Any, arrays: Any) -> Iterator[None]:
+        """Show the results of one run, in steps, and keep them in the report."""
         from ClaireDSALib import mrml
         from ClaireDSALib.pipeline.report import CaseReport
 
         nodes, _results = self.nodes(run.run_id)
         if nodes is None:
             return  # removed from the scene meanwhile
-        mrml.show_result(self.host, run, arrays, nodes)
+        yield from mrml.show_result_in_steps(self.host, run, arrays, nodes)
         self.store(review.merged(self.report, CaseReport(runs=(run,))))
 
     def take_report(self, report: Any) -> None:

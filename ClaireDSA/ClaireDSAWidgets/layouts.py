@@ -79,8 +79,12 @@ def only_in(node: Any, view_id: str, visible: bool) -> None:
     display = node.GetDisplayNode() if node is not None else None
     if display is None:
         return
-    display.SetViewNodeIDs([view_id] if view_id else [])
-    display.SetVisibility(visible and bool(view_id))
+    if list(display.GetViewNodeIDs() or ()) != [view_id]:
+        display.RemoveAllViewNodeIDs()
+        if view_id:
+            display.AddViewNodeID(view_id)
+    if bool(display.GetVisibility()) != (visible and bool(view_id)):
+        display.SetVisibility(visible and bool(view_id))
 
 
 def _set(view: str, background: Any, foreground: Any, opacity: float) -> None:

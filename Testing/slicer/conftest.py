@@ -73,8 +73,7 @@ def panel(desktop: Any, window: Any, pump: Callable[..., None]) -> Iterator[Any]
     representation.enter()
     pump(0.05)
     yield widget
-    widget.analysis.jobs.cancel_all()
-    widget.analysis.jobs.close()
+    widget.analysis.close()
     widget.batch.close()
     representation.exit()
     desktop.mrmlScene.Clear(False)
