@@ -1,0 +1,322 @@
+"""Which picture stands in which view, and how it is drawn."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+from trame_server.utils.asynchronous import create_task
+
+from ClaireDSALib import mrml
+from ClaireDSALib.dsa.projection import minip
+from ClaireDSALib.dsa.series import DsaSeries
+from ClaireDSALib.dsa.subtraction import subtract, to_display
+from ClaireDSALib.mrml.images import add_volume, robust_range, set_window
+from ClaireDSALib.mrml.overlay import TITLES
+from ClaireDSALib.web.logic.runs import run_title
+from ClaireDSALib.web.session import Session, notify
+from ClaireDSALib.web.views import PROJECTION, PROJECTION_2, SEQUENCE, SEQUENCE_2, Views
+
+_PAIRS = ((SEQUENCE, PROJECTION), (SEQUENCE_2, PROJECTION_2))
+
+
+class DisplayLogic:
+    """Fills the views from the session and the state."""
+
+    def __init__(self, server: Any, session: Session, views: Views) -> None:
+        self._server, self._state = server, server.state
+        self._session, self._views = session, views
+        self._previews: dict[str, Any] = {}
+        self._observed: tuple[Any, int] | None = None
+        self._following = False
+        session.result_changed.append(self._result_changed)
+        session.case_changed.append(self._case_changed)
+        for name in ("select_run", "set_layout", "set_overlay", "reset_view", "auto_window"):
+            server.controller.trigger(name)(getattr(self, name))
+        self._state.change("alpha")(self._alpha_changed)
+        self._state.change("vessels_on")(lambda **_: self._show_segments())
+        self._state.change("wl")(lambda **_: self._apply_window())
+        self._state.change("subtraction")(lambda **_: self._subtraction_changed())
+
+    def select_run(self, run_id: str) -> None:
+        """Show a run."""
+        if run_id not in self._session.series or run_id == self._session.current:
+            return
+        self._session.current = self._state.current = run_id
+        self._state.playing = False
+        nodes = self._session.shown(run_id)
+        series = self._session.series[run_id]
+        self._state.times = [float(t) for t in series.times_s]
+        self._state.n_frames = series.n_frames
+        self._state.frame = mrml.selected_frame(nodes)
+        self._state.can_biplane = bool(self._session.partner(run_id))
+        self._refresh_options(run_id)
+        if self._state.layout == "biplane" and not self._state.can_biplane:
+            self._state.layout = "pair"
+        if not self._state.can_subtract:
+            self._state.subtraction = False
+        notify(self._session.run_changed, run_id)
+        self._ensure_subtracted()
+        self.apply()
+        self._views.fit()
+
+    def set_layout(self, layout: str) -> None:
+        """``pair``, ``single``, ``compare`` or ``biplane``."""
+        if layout == "biplane" and not self._state.can_biplane:
+            return
+        if layout == "compare" and not self._state.can_subtract:
+            return
+        self._state.layout = layout
+        self._ensure_subtracted()
+        self.apply()
+        self._views.fit()
+
+    def next_layout(self) -> None:
+        usable = ["pair", "single"]
+        usable += ["compare"] if self._state.can_subtract else []
+        usable += ["biplane"] if self._state.can_biplane else []
+        self.set_layout(usable[(usable.index(self._state.layout) + 1) % len(usable)])
+
+    def set_overlay(self, name: str) -> None:
+        """Show a map by its array name; empty for none."""
+        results = self._session.result(self._session.current)
+        if results is None:
+            return
+        legend = mrml.set_overlay(self._session.host, results, name)
+        self._take_legend(name, legend)
+
+    def show_cam(self, label: str, label_class: str) -> None:
+        """Show a class-activation map; empty names for none. A label without maps leaves the picture bare."""
+        results = self._session.result(self._session.current)
+        if results is None:
+            return
+        if (label, label_class) not in results.cams:
+            self.set_overlay("")
+            return
+        legend = mrml.set_active_cam(self._session.host, results, label, label_class)
+        self._take_legend(f"cam:{label}:{label_class}", legend)
+
+    def reset_view(self) -> None:
+        self._views.fit()
+
+    def zoom(self, factor: float) -> None:
+        for view_id in self._visible():
+            self._views[view_id].zoom(factor)
+
+    def auto_window(self) -> None:
+        """Window from the picture shown."""
+        proxy = self._background(self._session.current)
+        image = mrml.images.array_of_image(proxy.GetImageData()) if proxy is not None else None
+        if image is not None:
+            low, high = robust_range(image, 0.1, 99.9)
+            self._state.wl = [low, high]
+            self._apply_window()
+
+    def frame_views(self) -> list[str]:
+        """Views that change with the frame."""
+        if self._state.layout == "compare":
+            return [SEQUENCE, PROJECTION]
+        return [SEQUENCE, SEQUENCE_2] if self._state.layout == "biplane" else [SEQUENCE]
+
+    def apply(self) -> None:
+        """Put everything into the views as the state says."""
+        run_id = self._session.current
+        if not run_id:
+            return
+        titles = dict.fromkeys(self._state.view_titles, "")
+        runs = (run_id, self._session.partner(run_id) if self._state.layout == "biplane" else "")
+        for (sequence, projection), shown in zip(_PAIRS, runs, strict=True):
+            if not shown:
+                self._views.fill(sequence)
+                self._views.fill(projection)
+                continue
+            titles |= self._fill_run(shown, sequence, projection)
+        self._state.view_titles = titles
+        self._show_segments()
+        self._observe_window()
+        self._views.redraw()
+
+    def _fill_run(self, run_id: str, sequence: str, projection: str) -> dict[str, str]:
+        name = run_title(self._session.series[run_id])
+        nodes = self._session.shown(run_id)
+        if self._state.layout == "compare":
+            self._views.fill(sequence, nodes.proxy)
+            self._views.fill(projection, nodes.subtracted_proxy)
+            return {sequence: f"{name} — before", projection: f"{name} — after subtraction"}
+        self._views.fill(sequence, self._background(run_id))
+        results = self._session.result(run_id)
+        if results is None:
+            self._views.fill(projection, self._preview(run_id))
+            return {sequence: name, projection: "Minimum over time"}
+        volume = results.projection
+        if not self._state.subtraction and "minip" in results.volumes and self._state.can_subtract:
+            volume = results.volumes["minip"]
+        self._views.fill(projection, volume, results.overlay, float(self._state.alpha))
+        subtracted = volume is results.volumes.get("subtracted_minip")
+        return {sequence: name, projection: "Subtracted minimum over time" if subtracted else "Minimum over time"}
+
+    def _background(self, run_id: str) -> Any:
+        if not run_id:
+            return None
+        nodes = self._session.shown(run_id)
+        if self._state.subtraction and nodes.subtracted_proxy is not None:
+            return nodes.subtracted_proxy
+        return nodes.proxy
+
+    def _preview(self, run_id: str) -> Any:
+        """Projection before the analysis has made one."""
+        if run_id not in self._previews:
+            series = self._session.series[run_id]
+            picture = minip(series)
+            volume = add_volume(self._session.host.scene, "preview", picture, series.geometry.pixel_spacing_mm)
+            volume.SetSaveWithScene(False)
+            set_window(volume, *robust_range(picture, 0.1, 99.9))
+            self._previews[run_id] = volume
+        return self._previews[run_id]
+
+    def _visible(self) -> list[str]:
+        layout = next(x for x in self._state.layouts if x["id"] == self._state.layout)
+        return list(layout["views"])
+
+    def _show_segments(self) -> None:
+        """Only the runs on the screen, only in their projection."""
+        run_id = self._session.current
+        partner = self._session.partner(run_id) if self._state.layout == "biplane" else ""
+        places = {run_id: PROJECTION, partner: PROJECTION_2} if self._state.layout != "compare" else {}
+        for shown, results in self._session.results.items():
+            for node in (results.segmentation, results.site):
+                if node is None:
+                    continue
+                display = node.GetDisplayNode()
+                display.SetVisibility(bool(shown in places and self._state.vessels_on))
+                if shown in places:
+                    display.SetViewNodeIDs(self._views.node_ids(places[shown]))
+
+    def _alpha_changed(self, **_: Any) -> None:
+        if self._state.layout != "compare":
+            for view_id in (PROJECTION, PROJECTION_2):
+                self._views.set_alpha(view_id, float(self._state.alpha))
+
+    def _take_legend(self, name: str, legend: mrml.Legend | None) -> None:
+        self._state.overlay = name
+        self._state.legend = legend_item(legend)
+        if name and not self._state.alpha:
+            self._state.alpha = 0.75
+
+    def _refresh_options(self, run_id: str) -> None:
+        series, results = self._session.series[run_id], self._session.result(run_id)
+        arrays = self._session.arrays.get(run_id, {})
+        self._state.can_subtract = (
+            "subtracted_minip" in arrays and series.subtraction_state != "subtracted" and series.n_frames > 1
+        )
+        names = mrml.overlay_names(results) if results else []
+        self._state.overlays = [{"name": n, "title": TITLES[n]} for n in names]
+        self._state.has_vessels = bool(results and results.segmentation is not None)
+        vessels = self._session.reports[run_id].vessels if run_id in self._session.reports else None
+        self._state.vessels_note = "run is unsuitable" if vessels and vessels.despite_unsuitable else ""
+        if results is None:
+            self._take_legend("", None)
+        else:
+            self._restore_overlay(results)
+
+    def _restore_overlay(self, results: mrml.ResultNodes) -> None:
+        active = mrml.active_overlay(results)
+        if active.startswith("cam:"):
+            _, label, label_class = active.split(":")
+            self._take_legend(active, mrml.set_active_cam(self._session.host, results, label, label_class))
+        else:
+            self._take_legend(active, mrml.set_overlay(self._session.host, results, active))
+
+    def _result_changed(self, run_id: str) -> None:
+        if run_id in (self._session.current, self._session.partner(self._session.current)):
+            self._refresh_options(self._session.current)
+            self.apply()
+
+    def _case_changed(self) -> None:
+        self._previews.clear()
+        self._observed = None
+        self._state.overlay, self._state.legend = "", None
+
+    def _subtraction_changed(self) -> None:
+        if not self._session.current:
+            return
+        self._ensure_subtracted()
+        self.apply()
+
+    def _ensure_subtracted(self) -> None:
+        """Make the subtracted frames when they are wanted, beside the event loop."""
+        run_id = self._session.current
+        wanted = self._state.can_subtract and (self._state.subtraction or self._state.layout == "compare")
+        if wanted and self._session.shown(run_id).subtracted_proxy is None:
+            create_task(self._subtract(run_id))
+
+    async def _subtract(self, run_id: str) -> None:
+        series = self._session.series[run_id]
+        loop = asyncio.get_running_loop()
+        frames = await loop.run_in_executor(None, subtracted_frames, series)
+        if run_id not in self._session.nodes:
+            return
+        nodes = self._session.nodes[run_id]
+        if nodes.subtracted_proxy is None:
+            self._session.nodes[run_id] = mrml.add_subtracted(self._session.host, series, nodes, frames)
+        with self._state:
+            self.apply()
+
+    def _observe_window(self) -> None:
+        """Sliders follow the mouse."""
+        volume = self._background(self._session.current)
+        display = volume.GetDisplayNode()
+        if self._observed is not None:
+            if self._observed[0] is display:
+                return
+            self._observed[0].RemoveObserver(self._observed[1])
+        tag = display.AddObserver("ModifiedEvent", self._window_moved)
+        self._observed = (display, tag)
+        self._state.wl_limits = value_limits(volume, self._session.series[self._session.current])
+        self._following = True
+        self._state.wl = [display.GetWindowLevelMin(), display.GetWindowLevelMax()]
+        self._following = False
+
+    def _window_moved(self, display: Any, _event: str) -> None:
+        now = [display.GetWindowLevelMin(), display.GetWindowLevelMax()]
+        if np.allclose(now, self._state.wl):
+            return
+        self._following = True
+        with self._state:
+            self._state.wl = now
+        self._following = False
+
+    def _apply_window(self) -> None:
+        volume = self._background(self._session.current)
+        if volume is None or self._following:
+            return
+        low, high = (float(v) for v in self._state.wl)
+        display = volume.GetDisplayNode()
+        if not np.allclose([display.GetWindowLevelMin(), display.GetWindowLevelMax()], [low, high]):
+            set_window(volume, low, high)
+
+
+def subtracted_frames(series: DsaSeries) -> list[np.ndarray]:
+    """Frames after subtraction on the scale for display."""
+    return [to_display(opacity) for opacity in subtract(series)]
+
+
+def value_limits(volume: Any, series: DsaSeries) -> list[float]:
+    """Range of the window sliders."""
+    if (volume.GetAttribute("ClaireDSA.role") or "").startswith("subtracted"):
+        return [0.0, 65535.0]
+    return [0.0, float(series.max_value)]
+
+
+def legend_item(legend: mrml.Legend | None) -> dict[str, Any] | None:
+    """Legend for the page: a CSS gradient and three ticks."""
+    if legend is None:
+        return None
+    middle = (legend.low + legend.high) / 2
+    return {
+        "title": legend.title,
+        "unit": legend.unit,
+        "gradient": f"linear-gradient(to top, {', '.join(legend.stops)})",
+        "ticks": [f"{v:.2g}" if abs(v) < 10 else f"{v:.0f}" for v in (legend.high, middle, legend.low)],
+    }
