@@ -105,6 +105,10 @@ class Classifier:
         """Probabilities ``(B, K)`` of prepared pictures ``(B, C, S, S)``, for evaluation and faithfulness curves."""
         return self._engine.run(images).probabilities
 
+    def run_prepared(self, images: npt.NDArray[np.float32]) -> EngineOutputs:
+        """All outputs of prepared pictures ``(B, C, S, S)``, for evaluation."""
+        return self._engine.run(images)
+
     def _classification(self, outputs: EngineOutputs, cam_method: str, timings: dict[str, float]) -> Classification:
         probabilities = outputs.probabilities[0].astype(np.float64)
         cam = outputs.cam_plus_plus[0] if cam_method == "gradcam++" else outputs.cam[0]

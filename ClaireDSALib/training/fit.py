@@ -211,14 +211,15 @@ def _train_until_validation(
     state.network.train()
     losses = []
     with prefetched(maker, size_px) as batches:
+        start = time.perf_counter()
         for batch in batches:
-            start = time.perf_counter()
             fraction = _fraction(state, settings, state.step * (settings.batch_size - maker.n_outliers), n_train)
             for group in state.optimizer.param_groups:
                 group["lr"] = settings.learning_rate * _schedule(fraction)
             losses.append(_step(state, batch, settings, device))
             state.step += 1
-            state.elapsed_s += time.perf_counter() - start
+            start, before = time.perf_counter(), start
+            state.elapsed_s += start - before
             if _fraction(state, settings, state.step * (settings.batch_size - maker.n_outliers), n_train) >= goal:
                 break
     maker.drawn = state.step * (settings.batch_size - maker.n_outliers)
