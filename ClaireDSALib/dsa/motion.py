@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -13,7 +14,7 @@ from scipy import ndimage
 from ClaireDSALib.dsa.area_mean import area_mean
 from ClaireDSALib.dsa.displacement import Displacement, Rigid, resample
 from ClaireDSALib.dsa.opacity_frames import Opacity
-from ClaireDSALib.dsa.phase_correlation import Aligner, align_to
+from ClaireDSALib.dsa.phase_correlation import Aligner, align_to, prepared, wide_blur
 from ClaireDSALib.dsa.series import DsaSeries
 from ClaireDSALib.dsa.subtraction import MaskChoice, SubtractedFrames, subtract
 
@@ -43,6 +44,12 @@ _STEADY = 0.99
 
 _BLOCKS = 4
 """Blocks per side from whose shifts a rotation is fitted."""
+
+_LOOKS = 2
+"""The motion is estimated, the frame moved back, and what is left estimated once more."""
+
+_ROBUST_PX = 1.0
+"""A block that disagrees by this much counts a quarter."""
 
 _NOISE_BLUR_PX = 1.5
 """Blur before the residual is measured, so that the smoothing of an interpolation is not taken for success."""
@@ -180,23 +187,22 @@ Estimate = list[Displacement | None]
 
 
 class _WorkScale:
-    """Mask and frames averaged down to the size at which motion is estimated."""
+    """Mask and frames averaged down to the size at which motion is estimated, shutters filled in smoothly."""
 
     def __init__(self, subtracted: SubtractedFrames) -> None:
         self.subtracted = subtracted
         self.factor = max(1, -(-max(subtracted.shape[1:]) // WORK_PX))
-        self.full_reference = _reference(subtracted)
-        self.reference = area_mean(self.full_reference, self.factor)
-        region = subtracted.series.valid_region
-        self.inside = np.ones(self.reference.shape, bool) if region is None else area_mean(region, self.factor) >= 1.0
+        reference = area_mean(_reference(subtracted), self.factor)
+        self.inside = _work_region(subtracted.series.valid_region, self.factor, reference.shape)
+        self._fill = _extrapolated(reference, self.inside)
+        self.reference = np.where(self.inside, reference, self._fill)
         self.largest_px = LARGEST_SHIFT_FRACTION * max(self.reference.shape)
 
     def frame(self, index: int) -> npt.NDArray[np.float32] | None:
         """Work-scale attenuation of a frame; None when the mask does not cover it."""
         if self.subtracted.covering[index] < 0:
             return None
-        full = _without_shutters(self.subtracted, self.subtracted.attenuation(index), self.full_reference)
-        return area_mean(full, self.factor)
+        return np.where(self.inside, area_mean(self.subtracted.attenuation(index), self.factor), self._fill)
 
     def estimate(self, estimator: Callable[[npt.NDArray[np.float32]], Displacement]) -> Estimate:
         frames = (self.frame(index) for index in range(self.subtracted.n_frames))
@@ -204,38 +210,63 @@ class _WorkScale:
 
     def judged(self, found: Estimate) -> tuple[Estimate, npt.NDArray[np.float32]]:
         """Keep the displacements that help; the gain of each frame."""
-        kept: Estimate = []
         gain = np.zeros(len(found), np.float32)
         for index, displacement in enumerate(found):
-            frame = self.frame(index) if displacement is not None and displacement.largest_px() else None
-            kept.append(None)
-            if frame is None or displacement is None or displacement.largest_px() < SMALLEST_SHIFT_PX:
-                continue
-            before = self.residual(frame)
-            after = self.residual(resample(frame, displacement))
-            share = 1.0 - after / before if before > 0 else 0.0
-            if share >= SMALLEST_GAIN:
-                kept[-1], gain[index] = displacement, share
-        return kept, gain
+            if displacement is not None and displacement.largest_px() >= SMALLEST_SHIFT_PX:
+                gain[index] = self._gain(index, displacement)
+        gain[gain < SMALLEST_GAIN] = 0.0
+        return [displacement if share else None for displacement, share in zip(found, gain, strict=True)], gain
 
-    def residual(self, frame: npt.NDArray[np.float32]) -> float:
+    def _gain(self, index: int, displacement: Displacement) -> float:
+        """Share of the motion residual that moving the frame back takes away."""
+        frame = self.frame(index)
+        if frame is None:
+            return 0.0
+        seen = resample(_framed(self.inside), displacement) > _STEADY
+        before = self._residual(frame, seen)
+        return 1.0 - self._residual(resample(frame, displacement), seen) / before if before > 0 else 0.0
+
+    def _residual(self, frame: npt.NDArray[np.float32], seen: npt.NDArray[np.bool_]) -> float:
         """Root mean square of the bright lines that displaced edges leave in the difference."""
         difference = frame - self.reference
-        detail = ndimage.gaussian_filter(difference, _NOISE_BLUR_PX)
-        detail -= ndimage.gaussian_filter(difference, _BACKGROUND_BLUR_PX)
-        bright = np.minimum(detail[self.inside], 0.0)
+        detail = ndimage.gaussian_filter(difference, _NOISE_BLUR_PX) - wide_blur(difference, _BACKGROUND_BLUR_PX)
+        bright = np.minimum(detail[self.inside & seen], 0.0)
         return float(np.sqrt(np.mean(np.square(bright, dtype=np.float64)))) if bright.size else 0.0
+
+
+def _work_region(region: npt.NDArray[np.bool_] | None, factor: int, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    if region is None:
+        return np.ones(shape, bool)
+    margin = max(1, round(SHUTTER_MARGIN * max(shape)))
+    return ndimage.binary_erosion(area_mean(region, factor) >= 1.0, iterations=margin, border_value=True)
+
+
+def _extrapolated(picture: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """What lies inside, continued smoothly to the outside, so that a shutter's edge is no structure."""
+    if inside.all() or not inside.any():
+        return picture
+    middle = np.float32(np.median(picture[inside]))
+    share = wide_blur(inside.astype(np.float32), _BACKGROUND_BLUR_PX)
+    blurred = wide_blur(np.where(inside, picture - middle, 0).astype(np.float32), _BACKGROUND_BLUR_PX)
+    return middle + np.where(share > 1e-3, blurred / np.maximum(share, 1e-3), 0).astype(np.float32)
+
+
+def _framed(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """1 inside, 0 outside and in the outermost row and column, which stand for everything beyond."""
+    framed = inside.astype(np.float32)
+    framed[[0, -1]] = framed[:, [0, -1]] = 0
+    return framed
 
 
 def _translations(work: _WorkScale) -> dict[str, Estimate]:
     aligner = align_to(work.reference, work.inside, largest_px=work.largest_px)
-    return {"translation": work.estimate(lambda frame: Rigid(tuple(aligner.shift_of(frame)[0]), 0.0, frame.shape))}
+    return {"translation": work.estimate(lambda frame: _fit_shift(frame, aligner))}
 
 
 def _rigid(work: _WorkScale) -> dict[str, Estimate]:
     whole = align_to(work.reference, work.inside, largest_px=work.largest_px)
     blocks = align_to(_blocks(work.reference), _blocks(work.inside), largest_px=work.largest_px)
-    detail = np.sqrt(np.mean(np.square(_detail(work.reference, blocks)), axis=(1, 2)))
+    detail = np.sqrt(np.mean(np.square(prepared(_blocks(work.reference), blocks.window)), axis=(1, 2)))
     return {"rigid": work.estimate(lambda frame: _fit_rigid(frame, whole, blocks, detail))}
 
 
@@ -276,27 +307,51 @@ def _best(
     return best, *moved[best]
 
 
+def _fit_shift(frame: npt.NDArray[np.float32], aligner: Aligner) -> Rigid:
+    """Shift of a frame; the second look, at the frame moved back, corrects the first."""
+    shift = np.zeros(2)
+    for _ in range(_LOOKS):
+        shift = (
+            shift + aligner.shift_of(resample(frame, Rigid((float(shift[0]), float(shift[1])), 0.0, frame.shape)))[0]
+        )
+    return Rigid((float(shift[0]), float(shift[1])), 0.0, frame.shape)
+
+
 def _fit_rigid(
     frame: npt.NDArray[np.float32], whole: Aligner, blocks: Aligner, detail: npt.NDArray[np.float64]
 ) -> Rigid:
-    """Rotation and translation from the shifts of the blocks, robust against blocks where contrast moves."""
-    start = np.asarray(whole.shift_of(frame)[0])
-    shifts, quality = blocks.shift_of(_blocks(frame))
-    centres = _block_centres(frame.shape)
-    lever = np.stack([-centres[:, 1], centres[:, 0]], axis=1)  # d(row), d(column) per radian
+    """Rotation and shift of a frame from the shifts of its blocks, looking again at the frame moved back."""
+    motion = _fit_shift(frame, whole)
+    for _ in range(_LOOKS):
+        shifts, quality = blocks.shift_of(_blocks(resample(frame, motion)))
+        (row, column), angle_deg = _rigid_of_blocks(shifts, quality**2 * detail, frame.shape)
+        turn = math.radians(angle_deg)
+        start_row, start_column = motion.shift_px
+        motion = Rigid(
+            (start_row + row - turn * start_column, start_column + column + turn * start_row),
+            motion.rotation_deg + angle_deg,
+            frame.shape,
+        )
+    return motion
+
+
+def _rigid_of_blocks(
+    shifts: npt.NDArray[np.float64], weight: npt.NDArray[np.float64], shape: tuple[int, ...]
+) -> tuple[tuple[float, float], float]:
+    """Shift and small rotation that explain the blocks, robust against those where contrast moves."""
+    centres = _block_centres(shape)
     design = np.zeros((2 * len(centres), 3))
     design[0::2, 0] = design[1::2, 1] = 1.0
-    design[:, 2] = lever.ravel()
+    design[0::2, 2], design[1::2, 2] = -centres[:, 1], centres[:, 0]  # displacement per radian
     target = shifts.ravel()
-    weight = np.repeat(quality**2 * detail, 2)
-    solution = np.array([start[0], start[1], 0.0])
+    solution: npt.NDArray[np.floating] = np.zeros(3)
     for _ in range(8):
-        residual = target - design @ solution
-        size = np.repeat(np.hypot(residual[0::2], residual[1::2]), 2)
-        robust = weight / (1.0 + (size / 0.5) ** 2) ** 2  # Geman-McClure with a scale of half a pixel
-        root = np.sqrt(robust)[:, None]
+        residual = np.asarray(target - design @ solution)
+        size = np.hypot(residual[0::2], residual[1::2])
+        robust = weight / (1.0 + (size / _ROBUST_PX) ** 2) ** 2  # Geman and McClure
+        root = np.sqrt(np.repeat(robust, 2))[:, None]
         solution = np.linalg.lstsq(design * root, target * root[:, 0], rcond=None)[0]
-    return Rigid((float(solution[0]), float(solution[1])), float(np.rad2deg(solution[2])), frame.shape)
+    return (float(solution[0]), float(solution[1])), float(np.rad2deg(solution[2]))
 
 
 def _blocks(image: npt.NDArray) -> npt.NDArray:
@@ -314,24 +369,14 @@ def _block_centres(shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     return np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
-def _detail(reference: npt.NDArray[np.float32], blocks: Aligner) -> npt.NDArray[np.float32]:
-    from ClaireDSALib.dsa.phase_correlation import prepared
-
-    return prepared(_blocks(reference), blocks.window)
-
-
 def _reference(subtracted: SubtractedFrames) -> npt.NDArray[np.float32]:
     """The one mask; see :meth:`SubtractedFrames.one_reference`."""
     return subtracted.reference(next(i for i, number in enumerate(subtracted.covering) if number >= 0))
 
 
 def _steady(subtracted: SubtractedFrames) -> npt.NDArray[np.float32]:
-    h, w = subtracted.shape[1:]
-    margin = max(1, round(SHUTTER_MARGIN * max(h, w)))
-    region = subtracted.series.valid_region
-    steady = np.ones((h, w), bool) if region is None else ndimage.binary_erosion(region, iterations=margin)
-    steady[[0, -1]] = steady[:, [0, -1]] = False
-    return steady.astype(np.float32)
+    shape = subtracted.shape[1:]
+    return _framed(_work_region(subtracted.series.valid_region, 1, shape))
 
 
 def _without_shutters(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,9 @@ _DETAIL_PX = 8.0
 
 _PEAK_PX = 1.2
 """Standard deviation of the correlation peak; it sets how much of the noisy high frequencies counts."""
+
+_WEAK = 0.3
+"""Of the mean strength: frequencies weaker than this count less, because they hold noise and leaks of the window."""
 
 _TAPER = 0.12
 """Share of each side over which a picture fades out, so that its borders do not correlate."""
@@ -53,15 +57,19 @@ class Aligner:
 
         Notes
         -----
-        Normalised cross-power spectrum (Kuglin and Hines 1975) under a Gaussian weight, which makes the peak a
-        Gaussian whatever the picture; three samples per axis then give its centre in closed form.
+        Cross-power spectrum, normalised (Kuglin and Hines 1975) except where it is weak, under a Gaussian weight,
+        which makes the peak nearly Gaussian whatever the picture; three samples per axis then give its centre in
+        closed form. The window stands still while the picture moves, which draws the answer towards zero by a
+        hundredth or so: move the picture back and ask again where that matters.
         """
-        spectrum = fft.rfft2(prepared(picture, self.window))
-        cross = spectrum * np.conj(self.spectrum)
-        size = self.window.shape[-2:]
-        cross *= _gaussian_spectrum(size) / np.maximum(np.abs(cross), np.finfo(np.float32).tiny)
-        surface = fft.irfft2(cross, s=size)
-        return _peaks(surface, self.largest_px, _height_of_one(size))
+        size = (self.window.shape[-2], self.window.shape[-1])
+        cross = fft.rfft2(prepared(picture, self.window)) * np.conj(self.spectrum)
+        strength = np.abs(cross)
+        weight = _gaussian_spectrum(size)
+        typical = (strength * weight).mean(axis=(-2, -1), keepdims=True) / weight.mean()
+        weight = weight / np.maximum(strength + _WEAK * typical, np.finfo(np.float32).tiny)
+        surface = fft.irfft2(cross * weight, s=size)
+        return _peaks(surface, self.largest_px, _sum_over_plane(strength * weight, size) / (size[0] * size[1]))
 
 
 def align_to(
@@ -87,8 +95,15 @@ def align_to(
 def prepared(picture: npt.NDArray[np.floating], window: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Fine detail of a picture, faded out at its border: (..., h, w) float32."""
     picture = np.asarray(picture, np.float32)
+    return (picture - wide_blur(picture, _DETAIL_PX)) * window
+
+
+def wide_blur(picture: npt.NDArray[np.float32], sigma_px: float) -> npt.NDArray[np.float32]:
+    """Nearly Gaussian blur of (..., h, w) by two running means, whose cost does not grow with their width."""
     axes = (picture.ndim - 2, picture.ndim - 1)
-    return (picture - ndimage.gaussian_filter(picture, _DETAIL_PX, axes=axes)) * window
+    width = 2 * round(math.sqrt(1.5) * sigma_px) + 1  # two means of width w have variance (w^2 - 1) / 6
+    once = ndimage.uniform_filter(picture, width, mode="nearest", axes=axes)
+    return ndimage.uniform_filter(once, width, mode="nearest", axes=axes)
 
 
 def taper(shape: tuple[int, int]) -> npt.NDArray[np.float32]:
@@ -112,8 +127,9 @@ def _soft(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
     distance = np.stack(
         [ndimage.distance_transform_edt(np.pad(b, 1, constant_values=True))[1:-1, 1:-1] for b in blocks]
     )
-    distance = np.where(blocks.all(axis=(1, 2))[:, None, None], 6.0, distance).reshape(inside.shape)
-    return np.clip((distance - 2.0) / 4.0, 0.0, 1.0).astype(np.float32)
+    whole = np.array([bool(block.all()) for block in blocks])
+    distance[whole] = 6.0
+    return np.clip((distance.reshape(inside.shape) - 2.0) / 4.0, 0.0, 1.0).astype(np.float32)
 
 
 def _gaussian_spectrum(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
@@ -122,12 +138,17 @@ def _gaussian_spectrum(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     return np.exp(-2 * np.pi**2 * _PEAK_PX**2 * (f_row**2 + f_column**2)).astype(np.float32)
 
 
-def _height_of_one(shape: tuple[int, ...]) -> float:
-    return float(fft.irfft2(_gaussian_spectrum(shape).astype(np.complex64), s=shape).max())
+def _sum_over_plane(half: npt.NDArray[np.floating], size: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Sum over all frequencies of an even function given on the half plane of a real transform."""
+    counts = np.full(half.shape[-1], 2.0)
+    counts[0] = 1.0
+    if size[1] % 2 == 0:
+        counts[-1] = 1.0
+    return np.asarray((half.sum(axis=-2, dtype=np.float64) * counts).sum(axis=-1))
 
 
 def _peaks(
-    surface: npt.NDArray[np.floating], largest_px: float, height_of_one: float
+    surface: npt.NDArray[np.floating], largest_px: float, possible: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     h, w = surface.shape[-2:]
     blocks = surface.reshape(-1, h, w)
@@ -141,7 +162,8 @@ def _peaks(
     d_column = _centre(blocks[number, row, column - 1], height, blocks[number, row, (column + 1) % w])
     shift = np.stack([(row + h // 2) % h - h // 2 + d_row, (column + w // 2) % w - w // 2 + d_column], axis=-1)
     shape = surface.shape[:-2]
-    return shift.reshape(*shape, 2), np.clip(height / height_of_one, 0, 1).reshape(shape).astype(np.float64)
+    quality = np.clip(height.reshape(shape) / np.maximum(possible, np.finfo(np.float64).tiny), 0, 1)
+    return shift.reshape(*shape, 2), quality.astype(np.float64)
 
 
 def _centre(
