@@ -8,18 +8,17 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CLAIRE = (sys.executable, "-m", "ClaireDSALib.cli.main")
-_DONE_OR_PARTLY = (0, 3)
-"""Exit codes of a review that can be shown: truth files beside the runs are listed as not used."""
 
 
 def main() -> int:
-    """Do the three steps and return the exit code of the first that failed."""
+    """Do the three steps and return the exit code of the one that failed."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--no-open", action="store_true", help="only write, then say where it is")
     parser.add_argument("--out", type=Path, default=ROOT / "demo", help="folder of the demo (default: demo/)")
@@ -27,25 +26,23 @@ def main() -> int:
     case, review = arguments.out / "case", arguments.out / "review"
 
     if not case.is_dir():
-        code = _simulate(case)
-        if code != 0:
-            return code
+        _simulate(case)
     print("Reviewing it ...", flush=True)
     code = subprocess.run([*CLAIRE, "review", str(case), "--out", str(review)], cwd=ROOT, check=False).returncode
-    if code not in _DONE_OR_PARTLY:
+    if code != 0:
         return code
     return _say_where(case, review) if arguments.no_open or not _has_display() else _open(case, review)
 
 
-def _simulate(case: Path) -> int:
+def _simulate(case: Path) -> None:
     """Write the simulated case beside its place and rename it, so that an interrupted demo starts again."""
+    from ClaireDSALib.simulator.demo import write_demo_case
+
     print("Simulating a case ...", flush=True)
     unfinished = case.with_name(".case.part")
-    command = [*CLAIRE, "simulate", "--format", "demo", "--out", str(unfinished)]
-    code = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.DEVNULL).returncode
-    if code == 0:
-        unfinished.rename(case)
-    return code
+    shutil.rmtree(unfinished, ignore_errors=True)
+    write_demo_case(unfinished, truth=False)
+    unfinished.rename(case)
 
 
 def _say_where(case: Path, review: Path) -> int:

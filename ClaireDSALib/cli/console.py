@@ -47,10 +47,12 @@ def read_or_exit(path: Path) -> ReadResult:
     return found
 
 
-def list_skipped(skipped: Sequence[Skipped]) -> None:
-    """One numbered line per file that was not used."""
-    for number, one in enumerate(skipped, 1):
+def list_skipped(skipped: Sequence[Skipped], *, most: int = 40) -> None:
+    """One numbered line per file that was not used; when there are more than ``most``, the rest is counted."""
+    for number, one in enumerate(skipped[:most], 1):
         complain(f"  input {number} not used, {one.source}: {one.reason}")
+    if len(skipped) > most:
+        complain(f"  and {len(skipped) - most} more; 'claire-dsa info --json' lists every one")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from ClaireDSALib.dsa.series import DsaSeries
 from ClaireDSALib.export import pictures
 from ClaireDSALib.export.atomic import write_text, writing
 from ClaireDSALib.pipeline.report import CaseReport, CaseResult, RunReport
+
+if TYPE_CHECKING:
+    from ClaireDSALib.dsa.color_summary import Legend
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -63,6 +66,11 @@ def write_run(folder: Path, series: DsaSeries, report: RunReport, arrays: Arrays
         files["arrays.npz"] = _write_arrays(place / "arrays.npz", arrays)
     names = {name: path.relative_to(folder).as_posix() for name, path in files.items()}
     limits = {name: map_limits(arrays[name]) for name in MAPS if name in arrays}
+    if "color_summary" in arrays:
+        scale = _legend(arrays)
+        limits["color_summary"] = (scale.first_s, scale.last_s)
+    if report.labels:
+        limits["cam"] = (0.0, _shared_cam_peak(report, arrays))
     return dataclasses.replace(report, files=names, map_limits=limits)
 
 
@@ -113,10 +121,10 @@ def _overlays(place: Path, report: RunReport, arrays: Arrays, shape: tuple[int, 
     files = {}
     for name, color in (("vessels", VESSEL_COLOR), ("arteries", ARTERY_COLOR), ("veins", VEIN_COLOR)):
         if name in arrays:
-            files[f"{name}.png"] = pictures.write_png(place / f"{name}.png", _mask_picture(arrays[name], color))
+            files[f"{name}.png"] = pictures.write_png(place / f"{name}.png", pictures.outlined(arrays[name], color))
     if "centerline" in arrays:
         files["centerline.png"] = pictures.write_png(
-            place / "centerline.png", _mask_picture(arrays["centerline"], (255, 230, 90))
+            place / "centerline.png", pictures.outlined(arrays["centerline"], (255, 230, 90), fill=0.95)
         )
     high = _shared_cam_peak(report, arrays)
     for label in report.labels:
@@ -131,12 +139,6 @@ def _overlays(place: Path, report: RunReport, arrays: Arrays, shape: tuple[int, 
         picture = pictures.rgba(pictures.heat(strength), 0.8 * strength)
         files["thrombus.png"] = pictures.write_png(place / "thrombus.png", picture)
     return files
-
-
-def _mask_picture(mask: npt.NDArray[np.bool_], color: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
-    picture = np.zeros((*mask.shape, 4), np.uint8)
-    picture[mask] = (*color, 190)
-    return picture
 
 
 def _shared_cam_peak(report: RunReport, arrays: Arrays) -> float:
@@ -158,12 +160,42 @@ def _maps(place: Path, arrays: Arrays) -> dict[str, Path]:
         values = arrays[name]
         limits = map_limits(values)
         color = pictures.colored(values, *limits, pictures.cool)
-        color[~np.isfinite(values)] = (18, 20, 24)
-        files[f"{name}.png"] = pictures.write_png(place / "maps" / f"{name}.png", color)
+        color[~np.isfinite(values)] = 0
+        shown = pictures.with_color_bar(color, pictures.cool, *limits, MAPS[name][1])
+        files[f"{name}.png"] = pictures.write_png(place / "maps" / f"{name}.png", shown)
         files[f"{name}.tif"] = pictures.write_tiff(place / "maps" / f"{name}.tif", values)
     if "color_summary" in arrays:
-        files["color_summary.png"] = pictures.write_png(place / "maps" / "color_summary.png", arrays["color_summary"])
+        shown = _with_legend(arrays)
+        files["color_summary.png"] = pictures.write_png(place / "maps" / "color_summary.png", shown)
     return files
+
+
+def _with_legend(arrays: Arrays) -> pictures.Rgb:
+    """The colour summary with the times its hues stand for."""
+    scale = _legend(arrays)
+    last = len(scale.colors) - 1
+    return pictures.with_color_bar(
+        arrays["color_summary"],
+        lambda place: scale.colors[np.round(np.asarray(place) * last).astype(int)],
+        scale.first_s,
+        scale.last_s,
+        "s",
+    )
+
+
+def _legend(arrays: Arrays) -> Legend:
+    from ClaireDSALib.dsa.color_summary import legend
+    from ClaireDSALib.dsa.maps import TemporalMaps
+
+    return legend(
+        TemporalMaps(
+            arrays["time_to_peak"],
+            arrays["arrival_time"],
+            arrays["peak_opacity"],
+            arrays["area_under_curve"],
+            arrays["mean_transit_time"],
+        )
+    )
 
 
 def map_limits(values: npt.NDArray[np.floating]) -> tuple[float, float]:
@@ -177,5 +209,6 @@ def map_limits(values: npt.NDArray[np.floating]) -> tuple[float, float]:
 
 def _write_arrays(path: Path, arrays: Arrays) -> Path:
     with writing(path) as temporary:
-        np.savez_compressed(temporary, **{k: v for k, v in arrays.items() if k not in ("minip", "subtracted_minip")})
+        kept: dict[str, Any] = {k: v for k, v in arrays.items() if k not in ("minip", "subtracted_minip")}
+        np.savez_compressed(temporary, **kept)
     return path

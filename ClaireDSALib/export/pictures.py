@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
 
 from ClaireDSALib.export.atomic import writing
 
@@ -89,6 +90,58 @@ def colored(values: npt.NDArray[np.floating], low: float, high: float, table: Ca
     """Colours of ``(H, W)`` values between two limits; ``table`` maps 0..1 to RGB."""
     place = np.clip((np.nan_to_num(values, nan=low) - low) / max(high - low, 1e-9), 0, 1)
     return table(place)
+
+
+def outlined(
+    mask: npt.NDArray[np.bool_], color: tuple[int, int, int], *, fill: float = 0.28, line: float = 0.95
+) -> npt.NDArray[np.uint8]:
+    """A mask as ``(H, W, 4)`` uint8 that leaves the picture below visible: faint inside, clear along its rim."""
+    inside = mask & ndimage.binary_erosion(mask, border_value=1)
+    picture = np.zeros((*mask.shape, 4), np.uint8)
+    picture[mask] = (*color, round(255 * line))
+    picture[inside, 3] = round(255 * fill)
+    return picture
+
+
+def with_color_bar(
+    picture: Rgb, table: Callable[[Any], Rgb], low: float, high: float, unit: str, title: str = ""
+) -> Rgb:
+    """The picture ``(H, W, 3)`` with a labelled colour bar to its right, on black.
+
+    Parameters
+    ----------
+    picture : (H, W, 3) uint8 ndarray
+    table : callable
+        Maps 0..1 to the colours of the bar.
+    low, high : float
+        Values at the bottom and at the top of the bar.
+    unit, title : str
+        Stand above the bar.
+    """
+    height = picture.shape[0]
+    letters = max(10, height // 36)
+    font = ImageFont.load_default(size=letters)
+    bar_width, gap = max(8, height // 32), letters // 2
+    strip = Image.new("RGB", (bar_width + 2 * gap + 5 * letters, height))
+    top, bottom = round(2.6 * letters), height - letters
+    column = table(np.linspace(1, 0, bottom - top))[:, None]
+    strip.paste(Image.fromarray(np.repeat(column, bar_width, axis=1)), (gap, top))
+    pen = ImageDraw.Draw(strip)
+    pen.text((gap, letters // 2), f"{title} {unit}".strip(), font=font, fill=(225, 228, 233))
+    for value in ticks(low, high):
+        row = bottom - 1 - round((value - low) / max(high - low, 1e-9) * (bottom - top - 1))
+        pen.line((gap + bar_width, row, gap + bar_width + gap // 2, row), fill=(225, 228, 233))
+        pen.text((2 * gap + bar_width, row), f"{value:g}", font=font, fill=(225, 228, 233), anchor="lm")
+    return np.hstack([picture, np.asarray(strip)])
+
+
+def ticks(low: float, high: float, wanted: int = 5) -> tuple[float, ...]:
+    """About ``wanted`` round values (1, 2 or 5 times a power of ten apart) between two limits."""
+    raw = max(high - low, 1e-9) / wanted
+    power = 10.0 ** np.floor(np.log10(raw))
+    step = power * next(m for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
+    first, last = int(np.ceil(low / step - 1e-9)), int(np.floor(high / step + 1e-9))
+    return tuple(float(f"{k * step:.6g}") for k in range(first, last + 1))
 
 
 def heat(place: npt.NDArray[np.floating]) -> Rgb:

@@ -6,10 +6,12 @@ for (const run of document.querySelectorAll(".run")) {
   const stack = run.querySelector(".stack");
   if (!stack) continue;
   const base = stack.querySelector(".base"), cam = stack.querySelector(".cam"), text = run.querySelector(".cam-text");
-  for (const button of run.querySelectorAll("[data-base]")) button.onclick = () => {
+  const bases = run.querySelectorAll("[data-base]"), classes = run.querySelectorAll(".class");
+  for (const button of bases) button.onclick = () => {
     base.src = button.dataset.base;
     stack.classList.toggle("moving", button.dataset.base.endsWith(".webp"));
-    for (const other of run.querySelectorAll("[data-base]")) other.setAttribute("aria-pressed", String(other === button));
+    stack.classList.toggle("map", button.classList.contains("tile"));
+    for (const other of bases) other.setAttribute("aria-pressed", String(other === button));
   };
   for (const box of run.querySelectorAll("[data-layer]")) {
     const layer = stack.querySelector(`[data-name="${box.dataset.layer}"]`);
@@ -17,11 +19,15 @@ for (const run of document.querySelectorAll(".run")) {
     box.onchange = show;
     show();
   }
-  for (const button of run.querySelectorAll(".class")) button.onclick = () => {
-    const on = !button.classList.contains("active") && button.dataset.cam;
-    for (const other of run.querySelectorAll(".class")) other.classList.remove("active");
-    button.classList.toggle("active", Boolean(on));
+  for (const button of classes) button.onclick = () => {
+    const on = !button.classList.contains("active") && Boolean(button.dataset.cam);
+    for (const other of classes) { other.classList.remove("active"); other.setAttribute("aria-pressed", "false"); }
+    button.classList.toggle("active", on);
+    button.setAttribute("aria-pressed", String(on));
     cam.hidden = text.hidden = !on;
-    if (on) { cam.src = button.dataset.cam; cam.alt = text.textContent = `Evidence for ${button.dataset.text}; the scale is shared by all labels of this run`; }
+    if (!on) return;
+    cam.src = button.dataset.cam;
+    cam.alt = text.querySelector(".words").textContent = `Evidence for ${button.dataset.text}; one scale for all labels of this run`;
+    if (stack.className !== "stack") bases[0].click();
   };
 }

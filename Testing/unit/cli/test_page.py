@@ -1,0 +1,129 @@
+"""The pictures and the page of a review: what is drawn is what was measured."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ClaireDSALib.export import pictures
+from ClaireDSALib.export.files import write_case
+from ClaireDSALib.export.page import render_page
+from ClaireDSALib.pipeline.analyze import analyze
+from ClaireDSALib.pipeline.report import (
+    CaseReport,
+    CaseResult,
+    LabelResult,
+    PairReport,
+    Phases,
+    Reason,
+    SkippedRecord,
+    Suitability,
+    Thrombus,
+)
+from ClaireDSALib.pipeline.settings import Settings
+
+
+@pytest.fixture
+def a_judged_result(a_series):
+    """A result with every finding a run can have; the findings are made up, the pictures are computed."""
+    import dataclasses
+
+    found = analyze([a_series], Settings(label_bundle="none", vessel_bundle="none", thrombus_bundle="none"))
+    run = found.report.runs[0]
+    cams = {"ap": "cam.projection.ap", "lateral": "cam.projection.lateral"}
+    judged = dataclasses.replace(
+        run,
+        labels=(LabelResult("projection", ("ap", "lateral"), (0.75, 0.25), "ap", cams),),
+        suitability=Suitability("vessel_segmentation", False, 0.9, (Reason("x", "exclude", "Too much <motion>."),)),
+        thrombus=Thrombus(0.81, 0.5, True, heat_array="thrombus_heat"),
+        phases=Phases(("non_contrast",) * 2 + ("arterial",) * 4 + ("venous",) * 4, "model"),
+    )
+    arrays = dict(found.arrays[run.run_id])
+    arrays["cam.projection.ap"] = np.array([[0, 4], [-2, 1]], np.float32)
+    arrays["cam.projection.lateral"] = np.array([[0, 0.5], [0, 0]], np.float32)
+    arrays["thrombus_heat"] = np.eye(4, dtype=np.float32)
+    report = CaseReport(
+        (judged,), (PairReport((run.run_id, run.run_id), "same time"),), (SkippedRecord("input 1", "no pixels"),)
+    )
+    return CaseResult(report, {run.run_id: arrays})
+
+
+@pytest.fixture
+def a_written_case(a_judged_result, a_series, tmp_path):
+    return tmp_path, write_case(tmp_path, [a_series], a_judged_result)
+
+
+def test_every_file_the_page_shows_is_there(a_written_case):
+    folder, _ = a_written_case
+    shown = re.findall(r'(?:src|data-base|data-cam)="([^"]+)"', (folder / "index.html").read_text())
+    assert len(shown) > 10
+    assert [path for path in shown if not (folder / path).is_file()] == []
+
+
+def test_the_page_says_verdict_reason_thrombus_pair_and_what_was_left_out(a_written_case):
+    folder, _ = a_written_case
+    page = (folder / "index.html").read_text()
+    for text in ("not suitable 90%", "Too much &lt;motion&gt;.", "thrombus likely 81%", "same time", "no pixels"):
+        assert text in page
+
+
+def test_text_from_a_header_cannot_become_markup(a_judged_result):
+    import dataclasses
+
+    run = dataclasses.replace(
+        a_judged_result.report.runs[0], identity={"description": "<script>alert(1)</script>"}, files={}
+    )
+    page = render_page(dataclasses.replace(a_judged_result.report, runs=(run,)))
+    assert "<script>alert" not in page
+
+
+def test_weak_evidence_looks_weak_because_all_labels_share_one_scale(a_written_case):
+    folder, report = a_written_case
+    run = report.runs[0]
+    assert run.map_limits["cam"] == (0.0, 4.0)
+    strong, weak = (
+        np.asarray(Image.open(folder / run.files[f"cam.projection.{name}.png"]))[..., 3].max()
+        for name in ("ap", "lateral")
+    )
+    assert weak < 0.3 * strong
+
+
+def test_a_map_file_shows_its_picture_unchanged_and_a_bar_beside_it(a_written_case):
+    folder, report = a_written_case
+    run = report.runs[0]
+    rows, columns = run.acquisition.rows, run.acquisition.columns
+    shown = np.asarray(Image.open(folder / run.files["time_to_peak.png"]))
+    assert shown.shape[0] == rows
+    assert shown.shape[1] > columns
+    assert shown[:, columns:].any()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.0, 10.0, (0, 2, 4, 6, 8, 10)),
+        (2.04, 13.67, (5, 10)),
+        (0.11, 0.52, (0.2, 0.3, 0.4, 0.5)),
+        (3.0, 3.0, (3,)),
+    ],
+)
+def test_colour_bars_are_ticked_at_round_values(low, high, expected):
+    assert pictures.ticks(low, high) == pytest.approx(expected)
+
+
+def test_a_bar_runs_from_low_at_the_bottom_to_high_at_the_top():
+    drawn = pictures.with_color_bar(np.zeros((200, 4, 3), np.uint8), pictures.cool, 0.0, 1.0, "s")
+    bar = drawn[:, 4 + 8]
+    lit = 20 + np.flatnonzero(bar[20:].any(axis=1))  # the unit stands above
+    np.testing.assert_array_equal(bar[lit[-1]], pictures.cool(np.array(0.0)))
+    np.testing.assert_array_equal(bar[lit[0]], pictures.cool(np.array(1.0)))
+
+
+def test_an_outlined_mask_is_clear_at_its_rim_and_faint_inside():
+    mask = np.zeros((9, 9), bool)
+    mask[2:7, 2:7] = True
+    alpha = pictures.outlined(mask, (1, 2, 3))[..., 3]
+    assert alpha[2, 4] > 200
+    assert 0 < alpha[4, 4] < 100
+    assert alpha[0, 0] == 0
