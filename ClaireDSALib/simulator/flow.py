@@ -85,7 +85,7 @@ _TRUNKS = ("ICA_C1", "ICA", "VA", "BA")
 
 _REFERENCE_RADIUS_MM = 2.2
 _REFERENCE_SPEED_MM_S = 330.0
-_SPEED_LIMITS_MM_S = (45.0, 420.0)
+_SPEED_LIMITS_MM_S = (80.0, 420.0)
 _SPEED_EXPONENT = 0.9
 _FIRST_DISPERSION_S = 0.22
 _DISPERSION_PER_SECOND = 0.28
@@ -113,7 +113,7 @@ class ArterialFlow:
 
 
 def flow_speed_mm_s(radius_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Mean speed of blood by radius: 330 mm/s in an ICA, about 50 mm/s in the smallest cortical arteries."""
+    """Mean speed of blood by radius: 330 mm/s in an ICA, 80 mm/s in the smallest cortical arteries."""
     speed = _REFERENCE_SPEED_MM_S * (np.asarray(radius_mm, np.float64) / _REFERENCE_RADIUS_MM) ** _SPEED_EXPONENT
     return np.clip(speed, *_SPEED_LIMITS_MM_S)
 

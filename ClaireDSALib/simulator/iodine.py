@@ -27,6 +27,9 @@ _MG_PER_CM2 = 0.1
 _PULSATION = 0.07
 _CAPILLARY_TRANSIT_S = 0.9
 _CAPILLARY_SPREAD_S = 0.9
+_VENOUS_TRANSIT_S = 1.2
+"""From a fine artery to the first vein."""
+
 _MASK_THICKNESS_MM = 0.15
 _VEIN_MASK_THICKNESS_MM = 0.25
 _UPSTREAM_SLOWING: dict[str, float] = {"ICA-T": 0.35, "M1": 0.75, "basilar": 0.5}
@@ -178,7 +181,7 @@ class Projector:
             anatomy.torcula,
             flow.arrival_s,
             flow.fraction,
-            transit_s=2.0 / injection.speed_scale,
+            transit_s=_VENOUS_TRANSIT_S / injection.speed_scale,
             speed_scale=injection.speed_scale,
         )
 

@@ -33,8 +33,8 @@ _CORTEX_TO_WHITE = 2.2
 class Tissue:
     """Points of equal blood volume spread through the brain.
 
-    ``terminals`` are the (M,) arterial end nodes that feed tissue; ``owner`` (P,) indexes into them; ``share`` (M,) is the
-    part of the whole brain each one feeds and adds up to 1.
+    ``terminals`` are the (M,) arterial end nodes that feed tissue; ``owner`` (P,) indexes into them; ``share`` (M,) is
+    the part of the whole brain each one feeds and adds up to 1.
     """
 
     position_mm: npt.NDArray[np.float64]
@@ -87,7 +87,7 @@ class Blush:
         return np.matmul(np.matmul(self._rows, soft), self._columns.T)
 
     def missing_share(self, blocked: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-        """(H, W) share of the tissue per pixel that belongs to ``blocked`` (M,) terminals, 0 where there is no brain."""
+        """(H, W) share of the tissue per pixel that belongs to ``blocked`` (M,) terminals, 0 outside the brain."""
         both = self.render(np.column_stack([blocked, np.ones(len(self.tissue.terminals))]))
         floor = 0.02 * max(float(both[1].max()), 1e-9)
         return np.where(both[1] > floor, both[0] / np.maximum(both[1], floor), 0).astype(np.float32)

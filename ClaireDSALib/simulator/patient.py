@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -110,6 +111,7 @@ class Anatomy:
         return tree.position_mm[np.concatenate([up, path[~np.isin(path, aorta)]])]
 
 
+@lru_cache(maxsize=4)
 def simulate_anatomy(seed: int, *, anatomy_dir: Path | None = None) -> Anatomy:
     """Make one patient.
 
@@ -123,6 +125,7 @@ def simulate_anatomy(seed: int, *, anatomy_dir: Path | None = None) -> Anatomy:
     Returns
     -------
     Anatomy
+        The last few patients are kept, so that asking again costs nothing.
 
     Raises
     ------

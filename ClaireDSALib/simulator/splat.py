@@ -51,7 +51,8 @@ def projection_matrix(samples: Samples, view: ViewGeometry) -> sp.csr_matrix:
     radius = samples.radius_mm * scale
     # A tent as wide as the spacing adds up to one; the cap of a piece seen obliquely is an ellipse along the way.
     # Wide vessels get longer tents: bends then show no ripple, and nothing is lost because they change slowly.
-    reach = np.maximum(2 * projected, np.clip(0.7 * radius, 1.0, 4.0)) + 0.8 * radius * np.sqrt(1 - sine**2)
+    reach = np.maximum(2 * projected, np.clip(0.7 * radius, 1.0, 4.0))
+    reach = np.maximum(reach, 1.25 * radius * np.sqrt(1 - sine**2))
     tangent = np.where(projected[:, None] > 1e-6, half / np.maximum(projected, 1e-9)[:, None], (1.0, 0.0))
     weight = np.pi * samples.radius_mm**2 * length_mm * scale**2  # mm x px^2: volume seen as path times area
     extent = np.maximum(radius + _PIXEL_HALF_WIDTH, reach) + 0.5

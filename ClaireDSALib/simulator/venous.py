@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from .parenchyma import Tissue
 from .vessel_tree import VesselTree
 
-_SPEED_LIMITS_MM_S = (25.0, 220.0)
+_SPEED_LIMITS_MM_S = (40.0, 240.0)
 _REFERENCE_RADIUS_MM = 3.5
 _VEINS_PER_ARTERY = 3
 _SIDE_PENALTY_MM = 25.0
@@ -85,7 +85,7 @@ def venous_flow(
     carried = links.weight * arterial_fraction[links.artery]
     np.add.at(contrast, links.vein, carried)
     np.add.at(moment, links.vein, carried * (arterial_arrival_s[links.artery] + transit_s))
-    speed = np.clip(150 * (veins.radius_mm / _REFERENCE_RADIUS_MM) ** 0.8, *_SPEED_LIMITS_MM_S) * speed_scale
+    speed = np.clip(190 * (veins.radius_mm / _REFERENCE_RADIUS_MM) ** 0.8, *_SPEED_LIMITS_MM_S) * speed_scale
     transit = veins.edge_length_mm / speed
     flow, contrast = veins.subtree_sum(flow), veins.subtree_sum(contrast)
     on_the_way = contrast * transit
