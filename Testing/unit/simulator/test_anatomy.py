@@ -40,10 +40,9 @@ def test_different_seeds_give_different_patients(patients):
 
 
 def test_every_named_artery_is_there_on_both_sides(patients):
-    names = (
-        "CCA ICA_C1 ICA OPHTHALMIC ACHA A1 A2 A3 M1 M2S M2I M3 M4 LSA VA P1 P2 P3 SCA AICA PICA "
-        "ECA FACIAL LINGUAL MAXILLARY STA MMA OCCIPITAL"
-    ).split()
+    names = ["CCA", "ICA_C1", "ICA", "OPHTHALMIC", "ACHA", "A1", "A2", "A3", "M1", "M2S", "M2I", "M3", "M4", "LSA"]
+    names += ["VA", "P1", "P2", "P3", "SCA", "AICA", "PICA"]
+    names += ["ECA", "FACIAL", "LINGUAL", "MAXILLARY", "STA", "MMA", "OCCIPITAL"]
     for patient in patients:
         for name in names:
             for side in (1, -1):

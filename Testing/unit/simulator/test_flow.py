@@ -45,7 +45,7 @@ def test_contrast_arrives_along_a_straight_tube_after_length_over_speed(radius, 
 
 def test_an_internal_carotid_runs_at_a_third_of_a_metre_per_second():
     assert flow_speed_mm_s(2.2) == pytest.approx(330)
-    assert np.all(np.diff(flow_speed_mm_s(np.linspace(0.3, 2.7, 20))) > 0)
+    assert np.all(np.diff(flow_speed_mm_s(np.linspace(0.6, 2.7, 20))) > 0)
 
 
 def test_nothing_flows_above_the_tip_of_the_catheter_backwards_without_reflux():
