@@ -78,6 +78,7 @@ def example_of(run: Run, patient: str) -> SequenceExample:
         view=series.geometry.view,
         site_name=run.plan.occlusion.site if run.iodine.site_px is not None else "none",
         pair=run.relations["pair"],
+        pixel_mm=run.plan.view.isocentre_spacing_mm * height / STACK_PX,
     )
 
 

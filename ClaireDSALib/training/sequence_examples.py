@@ -43,6 +43,8 @@ class SequenceExample:
     view: str
     site_name: str
     pair: str
+    pixel_mm: float = float("nan")
+    """Size of a pixel of the stack at the isocentre; NaN when unknown."""
 
 
 def pack(relative: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
@@ -62,6 +64,7 @@ def save_examples(path: Path, examples: Sequence[SequenceExample]) -> None:
         for name in ("stack", "times_s", "phases", "territory"):
             arrays[f"{number}.{name}"] = getattr(one, name)
         arrays[f"{number}.site"] = np.asarray(one.site, np.float64)
+        arrays[f"{number}.pixel_mm"] = np.asarray(one.pixel_mm)
         arrays[f"{number}.thrombus"] = np.asarray(one.thrombus)
         arrays[f"{number}.text"] = np.asarray([one.patient, one.view, one.site_name, one.pair])
     temporary = path.with_suffix(".part.npz")
@@ -88,4 +91,5 @@ def load_examples(folder: Path) -> Iterator[SequenceExample]:
                     view=view,
                     site_name=site_name,
                     pair=pair,
+                    pixel_mm=float(data[f"{number}.pixel_mm"]) if f"{number}.pixel_mm" in data else float("nan"),
                 )

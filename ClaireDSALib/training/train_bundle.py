@@ -89,14 +89,15 @@ def train_bundle(
 
 
 def training_parts(pictures: LabelledPictures, seed: int) -> tuple[LabelledPictures, LabelledPictures]:
-    """Training and validation: the set's own ``train`` and ``val`` splits, else 85 to 15 by patient.
+    """Training and validation: the set's own ``train`` and ``validation`` splits, else 85 to 15 by patient.
 
     Pictures of a ``test`` split are never used.
     """
-    if len(pictures.splits) and {"train", "val"} <= set(pictures.splits.tolist()):
+    steering = "val" if "val" in pictures.splits else "validation"
+    if len(pictures.splits) and {"train", steering} <= set(pictures.splits.tolist()):
         return (
             pictures.subset(np.flatnonzero(pictures.splits == "train")),
-            pictures.subset(np.flatnonzero(pictures.splits == "val")),
+            pictures.subset(np.flatnonzero(pictures.splits == steering)),
         )
     if len(pictures.splits):
         pictures = pictures.subset(np.flatnonzero(pictures.splits != "test"))

@@ -1,0 +1,176 @@
+"""Write a trained sequence network as a bundle: weights, graph, metadata, card."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ClaireDSALib.models.networks.sequence_net import N_TIME_FEATURES, PHASES, SequenceNet, SequenceOutput
+from ClaireDSALib.models.weights import save_weights
+
+ONNX_FILE, WEIGHTS_FILE = "models/model.onnx", "models/model.safetensors"
+
+
+def write_sequence_bundle(
+    network: SequenceNet,
+    folder: Path,
+    *,
+    size_px: int,
+    threshold: float,
+    temperature: float,
+    version: str = "0.1.0",
+    training: Mapping[str, Any] | None = None,
+) -> None:
+    """Write ``configs``, ``models`` into ``folder``; the card is written by the evaluation.
+
+    Parameters
+    ----------
+    network : SequenceNet
+        Rounded in place to the stored precision.
+    threshold : float
+        Calibrated probability at or above which a thrombus counts as present.
+    temperature : float
+        Divides the logit before the sigmoid.
+    """
+    save_weights(network, folder / WEIGHTS_FILE)
+    export_sequence(network, folder / ONNX_FILE, size_px)
+    metadata = {
+        "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json",
+        "version": version,
+        "changelog": {version: "first version, trained on simulated runs"},
+        "monai_version": "1.6.1",
+        "pytorch_version": torch.__version__.split("+")[0],
+        "numpy_version": "2.4.6",
+        "required_packages_version": {"claire-dsa": "0.1.0"},
+        "name": "Thrombus and phases of a cerebral angiographic run",
+        "task": "Thrombus yes/no with site and missing territory, and the phase of every frame, from a whole run",
+        "description": "Compact convolutional and recurrent network over all frames; trained on simulated runs only.",
+        "authors": "The CLAIRE-DSA developers",
+        "copyright": "Apache-2.0",
+        "data_source": "simulated by claire-dsa",
+        "data_type": "image sequence",
+        "intended_use": "Research software, not a medical device.",
+        "network_data_format": _data_format(size_px),
+        "sequence": {
+            "task": "thrombus",
+            "size_px": size_px,
+            "threshold": threshold,
+            "temperature": temperature,
+            "phases": list(PHASES),
+            "onnx": ONNX_FILE,
+            "weights": WEIGHTS_FILE,
+            "network": {"type": "SequenceNet", "arguments": network.config.to_dict()},
+        },
+    }
+    inference = {
+        "imports": ["$import torch"],
+        "bundle_root": ".",
+        "dataset_dir": "$@bundle_root + '/runs'",
+        "output_file": "$@bundle_root + '/predictions.json'",
+        "reader": {
+            "_target_": "ClaireDSALib.training.sequence_parts.ReadFolder",
+            "bundle_root": "@bundle_root",
+            "dataset_dir": "@dataset_dir",
+            "output_file": "@output_file",
+        },
+        "run": ["$@reader.run()"],
+    }
+    train = {
+        "imports": ["$import torch"],
+        "bundle_root": ".",
+        "data": "$@bundle_root + '/data'",
+        "out": "$@bundle_root + '/trained'",
+        "settings": dict(training or {}),
+        "trainer": {
+            "_target_": "ClaireDSALib.training.sequence_train.train_and_write",
+            "data": "@data",
+            "out": "@out",
+            "settings": "@settings",
+            "_mode_": "callable",
+        },
+        "run": ["$@trainer()"],
+    }
+    for name, content in (("metadata", metadata), ("inference", inference), ("train", train)):
+        path = folder / "configs" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def export_sequence(network: SequenceNet, path: Path, size_px: int) -> None:
+    """Write the graph for runs of any length.
+
+    PyTorch's older exporter is used: the newer one cannot convert a GRU over a variable number of steps yet.
+    """
+
+    class Flat(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, frames: torch.Tensor, times: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return tuple(self.network(frames, times))
+
+    network.eval()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    example = (torch.zeros(8, 3, size_px, size_px), torch.zeros(8, N_TIME_FEATURES))
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations of the exporter, not ours to act on
+        torch.onnx.export(
+            Flat().eval(),
+            example,
+            str(path),
+            dynamo=False,
+            input_names=["frames", "times"],
+            output_names=list(SequenceOutput._fields),
+            dynamic_axes={name: {0: "T"} for name in ("frames", "times", "phases", "attention")},
+            opset_version=18,
+        )
+
+
+def _data_format(size_px: int) -> dict[str, Any]:
+    cells = size_px // 4
+    return {
+        "inputs": {
+            "frames": {
+                "type": "image",
+                "format": "opacity",
+                "modality": "XA",
+                "num_channels": 3,
+                "spatial_shape": [size_px, size_px],
+                "dtype": "float32",
+                "value_range": [-0.5, 1.5],
+                "is_patch_data": False,
+                "channel_def": {"0": "frame before", "1": "frame", "2": "frame after"},
+            }
+        },
+        "outputs": {
+            "pred": {
+                "type": "logits",
+                "format": "classes",
+                "num_channels": 1,
+                "spatial_shape": [],
+                "dtype": "float32",
+                "value_range": [],
+                "is_patch_data": False,
+                "channel_def": {"0": "thrombus"},
+            },
+            "site": {
+                "type": "logits",
+                "format": "map",
+                "num_channels": 1,
+                "spatial_shape": [cells, cells],
+                "dtype": "float32",
+                "value_range": [],
+                "is_patch_data": False,
+                "channel_def": {"0": "site of the thrombus"},
+            },
+        },
+    }
