@@ -37,8 +37,6 @@ _CODESTREAM_SYNTAXES = {
     "1.2.840.10008.1.2.4.203": "HTJ2K",
 }
 _HTJ2K = frozenset({"1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203"})
-_EXACT_TURBO_PREDICTORS = frozenset({1, 4, 6, 7})
-"""Predictors of JPEG lossless that libjpeg-turbo decodes without error at every precision."""
 _RLE_HEADER_BYTES = 64
 _DECODER_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, OverflowError, MemoryError)
 
@@ -139,17 +137,11 @@ def _decoder_of(header: CodestreamHeader, form: FrameFormat) -> Callable[..., np
         return _decode_htj2k if form.transfer_syntax in _HTJ2K else _decode_jpeg2000
     if header.family == "jpegls":
         return _decode_jpegls
-    if header.family == "jpeg_lossless" and header.predictor not in _EXACT_TURBO_PREDICTORS:
-        return _decode_sof3
     return _decode_jpeg
 
 
 def _decode_jpeg(data: bytes, out: npt.NDArray | None) -> npt.NDArray:
     return imagecodecs.jpeg8_decode(data, out=out)
-
-
-def _decode_sof3(data: bytes, out: npt.NDArray | None) -> npt.NDArray:
-    return imagecodecs.jpegsof3_decode(data, out=out)
 
 
 def _decode_jpegls(data: bytes, out: npt.NDArray | None) -> npt.NDArray:

@@ -27,8 +27,6 @@ class CodestreamHeader:
     precision: int
     """Bits per sample."""
     signed: bool = False
-    predictor: int = 0
-    """Of JPEG lossless only, 1 to 7 (ITU-T T.81, table H.1)."""
 
 
 def examine_codestream(data: bytes) -> CodestreamHeader:
@@ -49,12 +47,13 @@ def examine_codestream(data: bytes) -> CodestreamHeader:
 
 
 def _examine_jpeg(data: bytes) -> CodestreamHeader:
-    frame: tuple[int, int, int, int, int] | None = None
     for marker, start in _jpeg_segments(data):
         if marker in _FRAME_MARKERS:
-            frame = (marker, *struct.unpack_from(">BHHB", data, start))
-        elif marker == 0xDA and frame is not None:
-            return _jpeg_header(frame, selection=data[start + 1 + 2 * data[start]])
+            precision, rows, columns, components = struct.unpack_from(">BHHB", data, start)
+            family = {0xF7: "jpegls", 0xC3: "jpeg_lossless"}.get(marker, "jpeg")
+            return CodestreamHeader(family, rows, columns, components, precision)
+        if marker in (0xD9, 0xDA):
+            break
     msg = "the JPEG frame has no image header"
     raise DecodeError(msg)
 
@@ -73,13 +72,6 @@ def _jpeg_segments(data: bytes):
         else:
             yield marker, position + 4
             position += 2 + max(2, struct.unpack_from(">H", data, position + 2)[0])
-
-
-def _jpeg_header(frame: tuple[int, int, int, int, int], selection: int) -> CodestreamHeader:
-    marker, precision, rows, columns, components = frame
-    family = {0xF7: "jpegls", 0xC3: "jpeg_lossless"}.get(marker, "jpeg")
-    predictor = selection if family == "jpeg_lossless" else 0
-    return CodestreamHeader(family, rows, columns, components, precision, predictor=predictor)
 
 
 def _examine_jpeg2000(data: bytes) -> CodestreamHeader:

@@ -11,9 +11,12 @@ import os
 import tempfile
 import threading
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
+
+
+_LARGE_READ_BYTES = 1 << 16
 
 
 class ByteSource(Protocol):
@@ -34,7 +37,7 @@ class ByteSource(Protocol):
 class FileBytes:
     """A file on disk, opened for each read: a case of 5000 files must not hold 5000 handles."""
 
-    path: Path
+    path: Path = field(repr=False)  # paths carry names of patients
     size: int
 
     @classmethod
@@ -46,7 +49,7 @@ class FileBytes:
             return _fill(stream, offset, buffer)
 
     def open(self) -> BinaryIO:
-        return self.path.open("rb")
+        return _BoundedReader(self.path.open("rb", buffering=0), self.size)  # type: ignore[return-value]
 
 
 class Spool:
@@ -100,7 +103,7 @@ class SpoolSlice:
         return self.spool.read_into(self.start + offset, buffer[:length])
 
     def open(self) -> BinaryIO:
-        return io.BufferedReader(_SliceStream(self))  # type: ignore[return-value]
+        return _BoundedReader(_SliceStream(self), self.size)  # type: ignore[return-value]
 
 
 def read_bytes(source: ByteSource, offset: int, length: int) -> bytes:
@@ -124,6 +127,19 @@ def _fill(stream: BinaryIO, offset: int, buffer: memoryview) -> int:
             break
         done += count
     return done
+
+
+class _BoundedReader(io.BufferedReader):
+    """A reader that never asks for more than there is: Python allocates what a lying header asks for first."""
+
+    def __init__(self, raw: io.RawIOBase, size: int) -> None:
+        super().__init__(raw)
+        self._size = size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _LARGE_READ_BYTES:
+            size = max(0, min(size, self._size - self.tell()))
+        return super().read(size)
 
 
 class _SliceStream(io.RawIOBase):

@@ -37,6 +37,7 @@ PARSE_ERRORS = (
     AttributeError,
     NotImplementedError,
     OverflowError,
+    MemoryError,
     RecursionError,
     AssertionError,
     LookupError,
@@ -108,7 +109,10 @@ def read_header(source: ByteSource) -> Header:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep pydicom from warning about, or refusing, values that we judge ourselves."""
+    """Keep pydicom from warning about, or refusing, values that we judge ourselves.
+
+    Values are converted when they are first looked at, so this surrounds a whole reading.
+    """
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")
         yield
@@ -183,12 +187,11 @@ def first_item(dataset: Dataset, keyword: str) -> Dataset:
 
 
 def _value(dataset: Dataset, keyword: str) -> Any:
-    with quiet():
-        try:
-            element = dataset.get(_TAGS.get(keyword) or _TAGS.setdefault(keyword, tag_for_keyword(keyword) or 0))
-            return None if element is None else element.value
-        except PARSE_ERRORS:
-            return None
+    try:
+        element = dataset.get(_TAGS.get(keyword) or _TAGS.setdefault(keyword, tag_for_keyword(keyword) or 0))
+        return None if element is None else element.value
+    except PARSE_ERRORS:
+        return None
 
 
 def _looks_like_bare_data_set(head: bytes) -> bool:

@@ -170,7 +170,7 @@ def _stream_precision(source: ByteSource, form: FrameFormat, found: FrameSpans) 
 
 def _bits(dataset: Dataset, form: FrameFormat, precision: int) -> tuple[int, int, tuple[str, ...]]:
     stored = integer(dataset, "BitsStored")
-    if stored is not None and stored < precision <= form.bits_allocated:
+    if stored is not None and stored < precision < form.bits_allocated:  # many writers declare the whole container
         note = f"the compressed pixels hold {precision} bits, the header promises {stored}; {precision} are used"
         return precision, precision - 1, (note,)
     if stored is None or not 1 <= stored <= form.bits_allocated:

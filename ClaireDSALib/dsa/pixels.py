@@ -20,7 +20,7 @@ _RELATIONS: dict[str, IntensityRelation] = {"LIN": "LIN", "LOG": "LOG", "DISP": 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """How a stored value becomes a normalised one: ``table[((stored >> shift) & mask) ^ flip]``.
+    """How a stored value becomes a normalised one: ``table[(min(stored, ceiling) >> shift & mask) ^ flip]``.
 
     ``flip`` holds the sign bit (two's complement -> offset binary) and, when the values are inverted,
     all bits in addition: ``max - v == v ^ max`` for ``max = 2**bits - 1``.
@@ -30,11 +30,15 @@ class Normalisation:
     mask: int = 0
     """0 when every bit of the container is meaningful."""
     flip: int = 0
+    ceiling: int = 0
+    """Largest value of lossy streams, which overshoot; 0 when the container holds no larger one."""
     table: npt.NDArray[np.unsignedinteger] | None = None
     """Modality LUT over every value after ``flip``; decides the dtype of the result."""
 
     def apply(self, pixels: npt.NDArray) -> npt.NDArray:
         """Normalise ``pixels`` in place where the dtype allows, and return the result."""
+        if self.ceiling:
+            np.minimum(pixels, pixels.dtype.type(self.ceiling), out=pixels)
         if self.shift:
             np.right_shift(pixels, self.shift, out=pixels)
         if self.mask:
@@ -75,13 +79,15 @@ def normalisation_of(instance: Instance, table: ModalityTable | None, *, inverte
     bits, container = instance.bits_stored, 8 * instance.form.dtype.itemsize
     plain = instance.form.transfer_syntax in NATIVE or instance.form.transfer_syntax == RLE
     shift = instance.high_bit + 1 - bits if plain else 0
-    mask = 2**bits - 1 if bits < container and (plain or instance.signed or table is not None) else 0
+    short = bits < container
+    mask = 2**bits - 1 if short and (plain or instance.signed) else 0
+    ceiling = 2**bits - 1 if short and not mask else 0
     sign = 2 ** (bits - 1) if instance.signed else 0
     if table is None:
-        return Normalisation(shift, mask, sign ^ (2**bits - 1) if inverted else sign)
+        return Normalisation(shift, mask, sign ^ (2**bits - 1) if inverted else sign, ceiling)
     top = 2**table.bits - 1
     values = top - table.values if inverted != table.falling else table.values
-    return Normalisation(shift, mask, sign, values.astype(np.uint8 if table.bits <= 8 else np.uint16))
+    return Normalisation(shift, mask, sign, ceiling, values.astype(np.uint8 if table.bits <= 8 else np.uint16))
 
 
 def intensity_of(instance: Instance, table: ModalityTable | None, *, inverted: bool, polarity_source: str) -> Intensity:

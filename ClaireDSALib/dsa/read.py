@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ClaireDSALib.dsa.decode_errors import UnusableError
+from ClaireDSALib.dsa.dicom_header import quiet
 from ClaireDSALib.dsa.pairing import find_pairs
 from ClaireDSALib.dsa.read_files import ReadProgress, gather
 from ClaireDSALib.dsa.read_grouping import Run, group_into_runs
@@ -75,9 +76,13 @@ def examine(path: PathLike | Sequence[PathLike], *, progress: ReadProgress | Non
 def _read(
     path: PathLike | Sequence[PathLike], describe: Callable[[Run], DsaSeries], progress: ReadProgress | None
 ) -> ReadResult:
-    progress = progress or _ignore
     named = [path] if isinstance(path, (str, os.PathLike)) else list(path)
-    gathered = gather([Path(one) for one in named], progress)
+    with quiet():
+        return _read_all([Path(one) for one in named], describe, progress or _ignore)
+
+
+def _read_all(paths: Sequence[Path], describe: Callable[[Run], DsaSeries], progress: ReadProgress) -> ReadResult:
+    gathered = gather(paths, progress)
     found: list[tuple[Run, DsaSeries]] = []
     skipped = list(gathered.skipped)
     runs = group_into_runs(gathered.instances)

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from ClaireDSALib.dsa.dicom_header import items, text, texts
 from ClaireDSALib.dsa.dicom_instance import Instance
+from ClaireDSALib.dsa.read_sample import median_over_time
 from ClaireDSALib.dsa.series import MaskOperation, SubtractionState
 
 SUBTRACTED_BELOW = 0.6
@@ -24,7 +25,7 @@ _FLAT_SHARE_UNSUBTRACTED = 0.5
 _SUBTRACTION_CODE = "113062"
 """Pixel by pixel subtraction, DCM (PS3.16 CID 7203)."""
 _SUBTRACTED_WORDS = ("SUBTRACTED", "SUBTRACTION", "SUB", "DSA_SUB")
-_SMOOTHING_SIZE = 5
+_SMOOTHING_SIZE = 3
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,9 @@ def subtraction_state(
 def state_of_pixels(small: npt.NDArray[np.float32], usable: npt.NDArray[np.bool_] | None = None) -> SubtractionState:
     """Judge by the pixels: subtraction removes what stands still, and leaves what changes."""
     inside = np.ones(small.shape[1:], bool) if usable is None or not usable.any() else usable
-    standing = ndimage.median_filter(np.median(small, axis=0), _SMOOTHING_SIZE)[inside]
-    change = small[:, inside] - np.median(small[:, inside], axis=0)
+    median = median_over_time(small)
+    standing = ndimage.uniform_filter(median, _SMOOTHING_SIZE)[inside]
+    change = (small - median)[:, inside]
     change -= np.median(change, axis=1, keepdims=True)
     strongest = float(np.percentile(np.abs(change).max(axis=0), 99.5))
     structure = float(np.subtract(*np.percentile(standing, (97.5, 2.5))))

@@ -124,7 +124,10 @@ def _border(sample: Sample, max_value: int, *, subtracted: bool) -> Mask:
         return np.zeros_like(same)
     values, counts = np.unique(still, return_counts=True)
     value = int(values[counts.argmax()])
-    labels, _ = ndimage.label(same & (sample.darkest == value))
+    same &= sample.darkest == value
+    if same.mean() < _SMALLEST_BORDER:
+        return np.zeros_like(same)
+    labels, _ = ndimage.label(same)
     touching = np.unique(_edges(labels))
     border = np.isin(labels, touching[touching > 0])
     if value == max_value and not subtracted and not _is_rectangular(~border):

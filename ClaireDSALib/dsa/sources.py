@@ -33,9 +33,9 @@ class DicomFrames:
         How to call the run in an error message; nothing of the patient.
     """
 
-    source: ByteSource
+    source: ByteSource = field(repr=False)
     form: FrameFormat
-    spans: tuple[tuple[Span, ...], ...]
+    spans: tuple[tuple[Span, ...], ...] = field(repr=False)
     normalisation: Normalisation = field(default_factory=Normalisation)
     big_endian: bool = False
     name: str = "run"
@@ -115,7 +115,7 @@ class SelectedFrames:
 class JoinedFrames:
     """Single-frame instances, or several multi-frame ones, one behind the other."""
 
-    parts: tuple[DicomFrames, ...]
+    parts: tuple[DicomFrames, ...] = field(repr=False)
 
     def __post_init__(self) -> None:
         kinds = {(part.shape[1:], part.dtype) for part in self.parts}
