@@ -117,8 +117,12 @@ class Worker:
         self, python: str | None = None, *, idle_s: float = 600.0, environment: Mapping[str, str] | None = None
     ) -> None:
         self._python = python or sys.executable
-        self._environment = {"CLAIRE_DSA_WORKER_IDLE_S": str(idle_s), **(environment or {})}
         self._folder = Path(tempfile.mkdtemp(prefix="claire-dsa-"))
+        self._environment = {
+            "CLAIRE_DSA_WORKER_IDLE_S": str(idle_s),
+            "CLAIRE_DSA_WORKER_FOLDER": str(self._folder),
+            **(environment or {}),
+        }
         self._events: queue.Queue[WorkerEvent] = queue.Queue()
         self._lock = threading.RLock()
         self._waiting: deque[_Entry] = deque()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import queue
+import shutil
 import sys
 import threading
 import traceback
@@ -34,6 +35,7 @@ class _Server:
         self._jobs: queue.Queue[dict[str, Any]] = queue.Queue()
         self._cancelled: set[str] = set()
         self._models: Any = None
+        self._parent = os.getppid()
 
     def serve(self) -> int:
         threading.Thread(target=self._listen, daemon=True, name="listen").start()
@@ -57,7 +59,14 @@ class _Server:
                 self._jobs.put(message)
                 if message["kind"] == "quit":
                     return
+        self._clean_up_after_a_dead_application()
         os._exit(0)
+
+    def _clean_up_after_a_dead_application(self) -> None:
+        """Delete the job files when the application died without closing its worker (POSIX tells by the parent)."""
+        folder = os.environ.get("CLAIRE_DSA_WORKER_FOLDER")
+        if folder and os.getppid() != self._parent:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _run(self, job: dict[str, Any]) -> None:
         job_id = job["job"]

@@ -156,17 +156,19 @@ def test_the_process_ends_when_its_application_is_killed(tmp_path):
 
     code = (
         "from ClaireDSALib.pipeline.worker import Worker; import time; w = Worker(); w.start();"
-        "print(w.pid, flush=True); time.sleep(60)"
+        "print(w.pid, flush=True); print(w._folder, flush=True); time.sleep(60)"
     )
     home = Path(__file__).resolve().parents[3]
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=home) as application:
         pid = int(application.stdout.readline())
+        folder = Path(application.stdout.readline().strip())
         time.sleep(1.0)
         application.kill()
     deadline = time.monotonic() + 10
     while _alive(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _alive(pid)
+    assert not folder.exists(), "files of a dead application stay behind"
 
 
 def test_a_hundred_jobs_leave_nothing_behind(a_worker_that, a_job):
