@@ -8,6 +8,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,9 @@ from .truth import facts, pictures, save_npz, write_truth
 
 Format = Literal["npz", "dicom"]
 INDEX_NAME = "index.jsonl"
+
+_COARSEST_PIXEL_MM = 1.5
+_COARSEST_SLICE_MM = 3.0
 
 _SPLITS = (("train", 0.75), ("validation", 0.88), ("test", 1.0))
 
@@ -162,12 +166,28 @@ def anatomy_sources(folder: Path | None, seed: int) -> tuple[Path | None, Path |
     trees = sorted(
         {path.parent for path in folder.rglob("*records.swc")} or {path.parent for path in folder.rglob("*.swc")}
     )
-    heads = sorted(folder.rglob("*.nrrd"))
+    heads = _head_cts(folder)
     use_tree, use_head = rng.random(2) > 0.2
     return (
         trees[int(rng.integers(len(trees)))] if trees and use_tree else None,
         heads[int(rng.integers(len(heads)))] if heads and use_head else None,
     )
+
+
+@lru_cache(maxsize=4)
+def _head_cts(folder: Path) -> tuple[Path, ...]:
+    """Scans that are fine enough for a skull: pixels of 1.5 mm at most, slices of 3 mm at most."""
+    import SimpleITK
+
+    fine = []
+    for path in sorted(folder.rglob("*.nrrd")):
+        reader = SimpleITK.ImageFileReader()
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        spacing = reader.GetSpacing()
+        if len(spacing) == 3 and max(spacing[:2]) <= _COARSEST_PIXEL_MM and spacing[2] <= _COARSEST_SLICE_MM:
+            fine.append(path)
+    return tuple(fine)
 
 
 def _finished_seeds(index: Path) -> set[int]:

@@ -146,7 +146,7 @@ def fractal_image(rng: np.random.Generator, shape: tuple[int, int], slope: float
     spectrum = np.fft.rfft2(rng.standard_normal(shape).astype(np.float32))
     frequency = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None])
     frequency[0, 0] = np.inf
-    image = np.fft.irfft2(spectrum * frequency ** (-slope / 2), s=shape)
+    image = np.fft.irfft2(spectrum * frequency ** (-slope / 2), s=shape, axes=(0, 1))
     return (image / image.std()).astype(np.float32)
 
 
@@ -158,7 +158,7 @@ def _fractal_texture() -> npt.NDArray[np.float32]:
     k = [np.fft.fftfreq(_TEXTURE_SIZE), np.fft.fftfreq(_TEXTURE_SIZE), np.fft.rfftfreq(_TEXTURE_SIZE)]
     frequency = np.sqrt(k[0][:, None, None] ** 2 + k[1][None, :, None] ** 2 + k[2][None, None, :] ** 2)
     frequency[0, 0, 0] = np.inf
-    block = np.fft.irfftn(spectrum * frequency**-1.1, s=(_TEXTURE_SIZE,) * 3)
+    block = np.fft.irfftn(spectrum * frequency**-1.1, s=(_TEXTURE_SIZE,) * 3, axes=(0, 1, 2))
     return ndimage.gaussian_filter(block / block.std(), 0.5, mode="wrap").astype(np.float32)
 
 
