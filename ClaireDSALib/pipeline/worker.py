@@ -121,6 +121,7 @@ class Worker:
         self._environment = {
             "CLAIRE_DSA_WORKER_IDLE_S": str(idle_s),
             "CLAIRE_DSA_WORKER_FOLDER": str(self._folder),
+            "CLAIRE_DSA_WORKER_APPLICATION": str(os.getpid()),
             **(environment or {}),
         }
         self._events: queue.Queue[WorkerEvent] = queue.Queue()

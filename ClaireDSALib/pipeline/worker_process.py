@@ -11,6 +11,7 @@ import queue
 import shutil
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Any, TextIO
@@ -35,7 +36,6 @@ class _Server:
         self._jobs: queue.Queue[dict[str, Any]] = queue.Queue()
         self._cancelled: set[str] = set()
         self._models: Any = None
-        self._parent = os.getppid()
 
     def serve(self) -> int:
         threading.Thread(target=self._listen, daemon=True, name="listen").start()
@@ -59,14 +59,8 @@ class _Server:
                 self._jobs.put(message)
                 if message["kind"] == "quit":
                     return
-        self._clean_up_after_a_dead_application()
+        _clean_up_after_a_dead_application()
         os._exit(0)
-
-    def _clean_up_after_a_dead_application(self) -> None:
-        """Delete the job files when the application died without closing its worker (POSIX tells by the parent)."""
-        folder = os.environ.get("CLAIRE_DSA_WORKER_FOLDER")
-        if folder and os.getppid() != self._parent:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _run(self, job: dict[str, Any]) -> None:
         job_id = job["job"]
@@ -135,6 +129,20 @@ def _claim_stdout() -> TextIO:
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
     os.dup2(2, 1)
     return channel
+
+
+def _clean_up_after_a_dead_application() -> None:
+    """Delete the job files when the application died without closing its worker (not on Windows)."""
+    folder, application = os.environ.get("CLAIRE_DSA_WORKER_FOLDER"), os.environ.get("CLAIRE_DSA_WORKER_APPLICATION")
+    if not folder or not application or os.name == "nt":
+        return
+    for _ in range(20):
+        try:
+            os.kill(int(application), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        time.sleep(0.05)
 
 
 def _inputs(job: dict[str, Any], cancelled: Any) -> tuple[list[Any], list[Any], list[Any]]:
