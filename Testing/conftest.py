@@ -1,8 +1,5 @@
 """Fixtures every test may use. Real data comes from outside the repository and its absence is a visible skip."""
 
-# ruff: noqa: E402
-from __future__ import annotations
-
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch: test workers share the cores

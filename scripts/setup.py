@@ -85,7 +85,8 @@ def _system_packages() -> None:
 
 
 def _is_installed(name: str) -> bool:
-    query = ["dpkg-query", "-W", "-f=${Status}", name]
+    """True for the package or its 64-bit-time successor (Debian 13, Ubuntu 24.04)."""
+    query = ["dpkg-query", "-W", "-f=${Status}\n", name, f"{name}t64"]
     done = subprocess.run(query, check=False, capture_output=True, text=True)
     return "install ok installed" in done.stdout
 
