@@ -44,7 +44,7 @@ def initial_state() -> dict[str, Any]:
         "layouts": [dict(x) for x in LAYOUTS],
         "layout": "pair",
         "can_biplane": False,
-        "subtraction": False,
+        "subtraction": True,  # the reviewer's wish; obeyed where a run can be subtracted
         "can_subtract": False,
         "subtract_note": "",
         "wl": [0, 1],

@@ -117,6 +117,12 @@ class Views:
 
     def set_alpha(self, view_id: str, alpha: float) -> None:
         self[view_id]._logic.GetSliceCompositeNode().SetForegroundOpacity(alpha)
+        self.draw(view_id)
+
+    def draw(self, *view_ids: str) -> None:
+        """Ask for a new picture: a changed slice image alone makes no view draw."""
+        for view_id in view_ids or VIEW_IDS:
+            self[view_id].schedule_render()
 
     def fit(self, *view_ids: str) -> None:
         for view_id in view_ids or VIEW_IDS:
@@ -134,6 +140,7 @@ class Views:
             self.scheduler(view_id).frame_is_changing = True
         try:
             yield
+            self.draw(*changing)
         finally:
             for view_id in changing:
                 self.scheduler(view_id).frame_is_changing = False

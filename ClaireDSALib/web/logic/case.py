@@ -10,12 +10,12 @@ from typing import Any
 from trame_server.utils.asynchronous import create_task
 
 from ClaireDSALib import mrml
-from ClaireDSALib.dsa.series import Skipped
+from ClaireDSALib.dsa.series import Pair, Skipped
 from ClaireDSALib.pipeline.settings import Settings
 from ClaireDSALib.pipeline.worker import AnalyzeJob, Worker, WorkerEvent
 from ClaireDSALib.web.logic.display import DisplayLogic
 from ClaireDSALib.web.logic.labels import LabelsLogic
-from ClaireDSALib.web.logic.runs import RunsLogic
+from ClaireDSALib.web.logic.runs import RunsLogic, in_order
 from ClaireDSALib.web.opening import Opened, open_path
 from ClaireDSALib.web.session import Session, notify
 from ClaireDSALib.web.views import Views
@@ -140,7 +140,7 @@ class CaseLogic:
         self._session.source = path
         if opened.scene is not None:
             opened = self._from_scene(opened.scene)
-        self._session.series = {s.run_id: s for s in opened.series}
+        self._session.series = {s.run_id: s for s in in_order(opened.series)}
         self._session.pairs, self._session.skipped = opened.pairs, opened.skipped
         self._state.skipped = [{"source": s.source, "reason": s.reason} for s in opened.skipped]
         if opened.report is not None:
@@ -171,7 +171,13 @@ class CaseLogic:
             msg = f"{scene.name} is a scene without a run of CLAIRE-DSA"
             raise ValueError(msg)
         arrays = {k: dict(v) for k, v in result.arrays.items()} if result else {}
-        return Opened(tuple(series), report=result.report if result else None, arrays=arrays)
+        by_id = {s.run_id: s for s in series}
+        pairs = tuple(
+            Pair(by_id[p.run_ids[0]], by_id[p.run_ids[1]], p.reason)
+            for p in (result.report.pairs if result else ())
+            if all(r in by_id for r in p.run_ids)
+        )
+        return Opened(tuple(series), pairs, report=result.report if result else None, arrays=arrays)
 
     def _review_file(self, path: Path) -> Path | None:
         import os

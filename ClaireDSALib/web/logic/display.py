@@ -54,8 +54,6 @@ class DisplayLogic:
         self._refresh_options(run_id)
         if self._state.layout == "biplane" and not self._state.can_biplane:
             self._state.layout = "pair"
-        if not self._state.can_subtract:
-            self._state.subtraction = False
         notify(self._session.run_changed, run_id)
         self._ensure_subtracted()
         self.apply()
@@ -150,7 +148,7 @@ class DisplayLogic:
             self._views.fill(projection, self._preview(run_id))
             return {sequence: name, projection: "Minimum over time"}
         volume = results.projection
-        if not self._state.subtraction and "minip" in results.volumes and self._state.can_subtract:
+        if self._state.can_subtract and not self._state.subtraction and "minip" in results.volumes:
             volume = results.volumes["minip"]
         self._views.fill(projection, volume, results.overlay, float(self._state.alpha))
         subtracted = volume is results.volumes.get("subtracted_minip")
@@ -160,7 +158,7 @@ class DisplayLogic:
         if not run_id:
             return None
         nodes = self._session.shown(run_id)
-        if self._state.subtraction and nodes.subtracted_proxy is not None:
+        if self._state.can_subtract and self._state.subtraction and nodes.subtracted_proxy is not None:
             return nodes.subtracted_proxy
         return nodes.proxy
 
@@ -192,6 +190,7 @@ class DisplayLogic:
                 display.SetVisibility(bool(shown in places and self._state.vessels_on))
                 if shown in places:
                     display.SetViewNodeIDs(self._views.node_ids(places[shown]))
+        self._views.draw(PROJECTION, PROJECTION_2)
 
     def _alpha_changed(self, **_: Any) -> None:
         if self._state.layout != "compare":
@@ -201,6 +200,7 @@ class DisplayLogic:
     def _take_legend(self, name: str, legend: mrml.Legend | None) -> None:
         self._state.overlay = name
         self._state.legend = legend_item(legend)
+        self._views.draw(PROJECTION, PROJECTION_2)
         if name and not self._state.alpha:
             self._state.alpha = 0.75
 
@@ -231,6 +231,7 @@ class DisplayLogic:
     def _result_changed(self, run_id: str) -> None:
         if run_id in (self._session.current, self._session.partner(self._session.current)):
             self._refresh_options(self._session.current)
+            self._ensure_subtracted()
             self.apply()
 
     def _case_changed(self) -> None:

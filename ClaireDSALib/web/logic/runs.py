@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
@@ -69,7 +70,8 @@ class RunsLogic:
         report = self._session.reports.get(series.run_id)
         return {
             "id": series.run_id,
-            "title": run_title(series),
+            "title": run_number(series),
+            "view": _VIEWS.get(series.geometry.view, ""),
             "detail": f"{series.n_frames} frames" if series.n_frames > 1 else "1 frame",
             "thumbnail": self._thumbnail(series.run_id),
             "badge": verdict_badge(report),
@@ -85,10 +87,19 @@ class RunsLogic:
         return self._thumbnails[run_id]
 
 
+def in_order(series: Sequence[DsaSeries]) -> list[DsaSeries]:
+    """Runs as they were acquired; by number where the time is not recorded."""
+    return sorted(series, key=lambda s: (s.identity.study_uid, s.identity.acquired_at, s.identity.series_number or 0))
+
+
+def run_number(series: DsaSeries) -> str:
+    number = series.identity.series_number
+    return f"Run {number}" if number is not None else "Run"
+
+
 def run_title(series: DsaSeries) -> str:
     """``Run 3 · Lateral``."""
-    number = series.identity.series_number
-    name = f"Run {number}" if number is not None else "Run"
+    name = run_number(series)
     view = _VIEWS.get(series.geometry.view)
     return f"{name} · {view}" if view else name
 
