@@ -21,7 +21,7 @@ _CELL_MM = 2.0
 
 _SOFTNESS_CELLS = 1.5
 _BRAIN_VOLUME_MM3 = 1.25e6
-_BLOOD_SHARE = 0.012
+_BLOOD_SHARE = 0.0095
 """Microvascular blood volume of brain tissue, large vessels and red cells left out (with them 4 to 5 %)."""
 
 _CORTEX_FROM = 0.86

@@ -23,9 +23,9 @@ from .procedural.posterior import add_cerebellar, add_vertebral, grow_cerebellum
 from .procedural.traits import Traits, draw_traits
 from .swc import SwcTree, read_swc, swc_files
 
-_FLOOR_RADIUS_MM = 0.7
-_FLOOR_EXPONENT = 2.0
-"""MR angiography with 0.3 mm voxels cannot show less than 0.3 mm: radii below 0.7 mm are stretched downwards."""
+_FLOOR_RADIUS_MM = 0.65
+_FLOOR_EXPONENT = 1.65
+"""MR angiography with 0.3 mm voxels cannot show less than 0.3 mm: radii below 0.65 mm are stretched downwards."""
 
 _WARP_MM = 1.3
 _CORTICAL = {
@@ -188,7 +188,7 @@ class _Completion:
         cervical = builder.add_path(
             neck, (1.28 * radius, 1.12 * radius, 1.04 * radius, radius), "ICA_C1", side, bifurcation
         )
-        last = tree.radius_mm[root]
+        last = float(self._calibre(np.array([root]))[0])
         joined = builder.add_path(
             np.vstack([before, start[None]]), (radius, 0.5 * (radius + last), last), "ICA", side, int(cervical[-1])
         )
@@ -227,6 +227,12 @@ class _Completion:
     def _same_part(self, a: int, b: int) -> bool:
         return self._tree.segment[a] == self._tree.segment[b]
 
+    def _calibre(self, nodes: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+        """Radii, with steps along the carotid levelled: the files give one mean radius per piece."""
+        tree, radius = self._tree, self._tree.radius_mm[nodes]
+        usual = np.array([self._traits.ica_mm.get(int(s), 2.1) for s in tree.side[nodes]])
+        return np.where(tree.segment[nodes] == "ICA", np.clip(radius, 0.8 * usual, 1.02 * usual), radius)
+
     def _add_chain(self, origin: int, chain: list[int]) -> None:
         tree, builder = self._tree, self._builder
         control = np.vstack([builder.position(self._node[origin])[None], tree.position_mm[chain]])
@@ -235,7 +241,7 @@ class _Completion:
         keep[-1] = True
         points = spline(control[keep], 1.0)[1:]
         along = np.cumsum(np.linalg.norm(np.diff(np.vstack([control[:1], points]), axis=0), axis=1))
-        own = tree.radius_mm[chain]
+        own = self._calibre(np.array(chain))
         first = min(builder.radius(self._node[origin]), 1.2 * own[0])
         radius = np.interp(along / max(along[-1], 1e-9), way / max(way[-1], 1e-9), np.concatenate([[first], own]))
         ids = builder.add_points(

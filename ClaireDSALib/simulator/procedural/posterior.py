@@ -129,12 +129,12 @@ def add_cerebellar(
 ) -> list[End]:
     """SCA, AICA and PICA trunks."""
     courses = {
-        "SCA": (basilar[-4], [(8, 0, -34), (16, 9, -33), (19, 20, -31), (15, 31, -28), (12, 42, -26)], 0.68),
-        "AICA": (basilar[len(basilar) // 3], [(9, 1, -47), (18, 5, -50), (25, 13, -49), (32, 24, -52)], 0.5),
+        "SCA": (basilar[-4], [(8, 0, -34), (16, 9, -33), (19, 20, -31), (15, 31, -28), (12, 42, -26)], 0.76),
+        "AICA": (basilar[len(basilar) // 3], [(9, 1, -47), (18, 5, -50), (25, 13, -49), (32, 24, -52)], 0.56),
         "PICA": (
             vertebral[-14],
             [(11, 21, -72), (13, 27, -78), (11, 33, -72), (7, 36, -66), (5, 44, -69), (6, 56, -66)],
-            0.62,
+            0.72,
         ),
     }
     ends = []
@@ -146,7 +146,7 @@ def add_cerebellar(
             name,
             side,
             int(start),
-            wander_mm=1.6 * traits.tortuosity,
+            wander_mm=2.2 * traits.tortuosity,
         )
         ends.append((int(nodes[-1]), builder.direction(nodes, -1), 0.75 * size))
         middle = int(len(nodes) * 0.55)
@@ -208,7 +208,7 @@ def _add_posterior_cerebral(
         start = int(p2[int(place * (len(p2) - 1))])
         size = min(scale * 0.75 * onward, 0.95 * builder.radius(start))
         nodes = builder.add_path(
-            mirrored(course, 1.4), (size, 0.9 * size, 0.8 * size), "P3", side, start, wander_mm=1.5 * traits.tortuosity
+            mirrored(course, 1.4), (size, 0.9 * size, 0.8 * size), "P3", side, start, wander_mm=2.2 * traits.tortuosity
         )
         if scale > 0.4:
             stems.append((int(nodes[-1]), builder.direction(nodes, -1), 0.8 * size))
@@ -288,7 +288,7 @@ def _grow_nearest(
             side=side,
             rng=rng,
             surface=surface,
-            wander_mm=1.5 * traits.tortuosity,
+            wander_mm=2.2 * traits.tortuosity,
             rule=GrowthRule(murray=float(rng.uniform(2.5, 3.0))),
         )
     add_twigs(
