@@ -1,5 +1,6 @@
 """The pictures and the page of a review: what is drawn is what was measured."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -7,51 +8,7 @@ import pytest
 from PIL import Image
 
 from ClaireDSALib.export import pictures
-from ClaireDSALib.export.files import write_case
 from ClaireDSALib.export.page import render_page
-from ClaireDSALib.pipeline.analyze import analyze
-from ClaireDSALib.pipeline.report import (
-    CaseReport,
-    CaseResult,
-    LabelResult,
-    PairReport,
-    Phases,
-    Reason,
-    SkippedRecord,
-    Suitability,
-    Thrombus,
-)
-from ClaireDSALib.pipeline.settings import Settings
-
-
-@pytest.fixture
-def a_judged_result(a_series):
-    """A result with every finding a run can have; the findings are made up, the pictures are computed."""
-    import dataclasses
-
-    found = analyze([a_series], Settings(label_bundle="none", vessel_bundle="none", thrombus_bundle="none"))
-    run = found.report.runs[0]
-    cams = {"ap": "cam.projection.ap", "lateral": "cam.projection.lateral"}
-    judged = dataclasses.replace(
-        run,
-        labels=(LabelResult("projection", ("ap", "lateral"), (0.75, 0.25), "ap", cams),),
-        suitability=Suitability("vessel_segmentation", False, 0.9, (Reason("x", "exclude", "Too much <motion>."),)),
-        thrombus=Thrombus(0.81, 0.5, True, heat_array="thrombus_heat"),
-        phases=Phases(("non_contrast",) * 2 + ("arterial",) * 4 + ("venous",) * 4, "model"),
-    )
-    arrays = dict(found.arrays[run.run_id])
-    arrays["cam.projection.ap"] = np.array([[0, 4], [-2, 1]], np.float32)
-    arrays["cam.projection.lateral"] = np.array([[0, 0.5], [0, 0]], np.float32)
-    arrays["thrombus_heat"] = np.eye(4, dtype=np.float32)
-    report = CaseReport(
-        (judged,), (PairReport((run.run_id, run.run_id), "same time"),), (SkippedRecord("input 1", "no pixels"),)
-    )
-    return CaseResult(report, {run.run_id: arrays})
-
-
-@pytest.fixture
-def a_written_case(a_judged_result, a_series, tmp_path):
-    return tmp_path, write_case(tmp_path, [a_series], a_judged_result)
 
 
 def test_every_file_the_page_shows_is_there(a_written_case):
@@ -69,8 +26,6 @@ def test_the_page_says_verdict_reason_thrombus_pair_and_what_was_left_out(a_writ
 
 
 def test_text_from_a_header_cannot_become_markup(a_judged_result):
-    import dataclasses
-
     run = dataclasses.replace(
         a_judged_result.report.runs[0], identity={"description": "<script>alert(1)</script>"}, files={}
     )
