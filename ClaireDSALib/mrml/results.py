@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _PICTURES = ("minip", "subtracted_minip")
 _COARSE = ("thrombus_heat",)
+_CAMS_PER_STEP = 4
 
 
 def show_result(
@@ -70,8 +71,11 @@ def show_result_in_steps(
     masks = {k: np.asarray(arrays[k]).astype(bool) for k in segments.SEGMENT_NAMES if k in arrays}
     overlay.add_overlay_volume(host, run_id, shape, spacing_mm, f"{title}: overlay")
     yield
-    _add_cams(host, report, arrays, title, shape, spacing_mm)
-    yield
+    cams = [name for name in arrays if name.startswith("cam.")]
+    for first in range(0, len(cams), _CAMS_PER_STEP):
+        some = {name: arrays[name] for name in cams[first : first + _CAMS_PER_STEP]}
+        _add_cams(host, report, some, title, shape, spacing_mm)
+        yield
     segments.add_segmentation(host, run_id, f"{title}: vessels", masks, nodes.proxy)
     yield
     _add_tables(host, report, arrays, title)
