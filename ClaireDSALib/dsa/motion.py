@@ -22,14 +22,18 @@ Method = Literal["auto", "translation", "rigid", "bspline"]
 
 METHODS: tuple[Method, ...] = ("auto", "translation", "rigid", "bspline")
 
-WORK_PX = 512
-"""Motion is estimated on frames averaged down to this size; a hundredth of a pixel is left of precision."""
+WORK_PX = 400
+"""Motion is estimated on frames averaged down below this size, to a few hundredths of a pixel there."""
 
 LARGEST_SHIFT_FRACTION = 0.06
 """Of the longer side; a patient who moved more has left the mask behind for good."""
 
 SMALLEST_GAIN = 0.05
 """A frame is corrected when that takes away at least this share of its motion residual."""
+
+CLEAR_GAIN = 0.15
+SMALLEST_MEAN_GAIN = 0.02
+"""A run is corrected when one frame gains clearly (one bad frame spoils a MinIP), or the frames do on average."""
 
 SMALLEST_SHIFT_PX = 0.05
 """Work pixels; less is noise of the estimate."""
@@ -42,14 +46,14 @@ SHUTTER_MARGIN = 0.01
 
 _STEADY = 0.99
 
-_BLOCKS = 4
+_BLOCKS = 3
 """Blocks per side from whose shifts a rotation is fitted."""
 
-_LOOKS = 2
-"""The motion is estimated, the frame moved back, and what is left estimated once more."""
+_LOOKS = 3
+"""The motion is estimated, the frame moved back, what is left estimated, and so once more."""
 
-_ROBUST_PX = 1.0
-"""A block that disagrees by this much counts a quarter."""
+_ROBUST_SCALES_PX = (16.0, 8.0, 4.0, 2.0, 1.0, 1.0, 1.0)
+"""A block that disagrees by this much counts a quarter; strict at the end only, or it would never begin to turn."""
 
 _NOISE_BLUR_PX = 1.5
 """Blur before the residual is measured, so that the smoothing of an interpolation is not taken for success."""
@@ -175,7 +179,7 @@ def correct_motion(
     estimates = _ESTIMATES[method](work)
     moved = {name: work.judged(found) for name, found in estimates.items()}
     name, displacements, gain = _best(moved)
-    if not any(displacements):
+    if gain.max(initial=0) < CLEAR_GAIN and gain.mean() < SMALLEST_MEAN_GAIN:
         return _left_out(subtracted, "no frame gained enough")
     scaled = tuple(d.scaled(work.factor, subtracted.shape[1:]) if d else None for d in displacements)
     shifts = np.array([d.mean_px() if d else (0.0, 0.0) for d in scaled], np.float32)
@@ -204,9 +208,9 @@ class _WorkScale:
             return None
         return np.where(self.inside, area_mean(self.subtracted.attenuation(index), self.factor), self._fill)
 
-    def estimate(self, estimator: Callable[[npt.NDArray[np.float32]], Displacement]) -> Estimate:
-        frames = (self.frame(index) for index in range(self.subtracted.n_frames))
-        return [None if frame is None else estimator(frame) for frame in frames]
+    def estimate(self, estimator: Callable[[npt.NDArray[np.float32], int], Rigid]) -> Estimate:
+        frames = enumerate(map(self.frame, range(self.subtracted.n_frames)))
+        return [None if frame is None else estimator(frame, index) for index, frame in frames]
 
     def judged(self, found: Estimate) -> tuple[Estimate, npt.NDArray[np.float32]]:
         """Keep the displacements that help; the gain of each frame."""
@@ -260,18 +264,19 @@ def _framed(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
 
 def _translations(work: _WorkScale) -> dict[str, Estimate]:
     aligner = align_to(work.reference, work.inside, largest_px=work.largest_px)
-    return {"translation": work.estimate(lambda frame: _fit_shift(frame, aligner))}
+    return {"translation": work.estimate(lambda frame, _: _fit_shift(frame, aligner))}
 
 
-def _rigid(work: _WorkScale) -> dict[str, Estimate]:
-    whole = align_to(work.reference, work.inside, largest_px=work.largest_px)
+def _rigid(work: _WorkScale, start: Estimate | None = None) -> dict[str, Estimate]:
+    begin = start or _translations(work)["translation"]
     blocks = align_to(_blocks(work.reference), _blocks(work.inside), largest_px=work.largest_px)
     detail = np.sqrt(np.mean(np.square(prepared(_blocks(work.reference), blocks.window)), axis=(1, 2)))
-    return {"rigid": work.estimate(lambda frame: _fit_rigid(frame, whole, blocks, detail))}
+    return {"rigid": work.estimate(lambda frame, index: _fit_rigid(frame, begin[index], blocks, detail))}
 
 
 def _auto(work: _WorkScale) -> dict[str, Estimate]:
-    return _translations(work) | _rigid(work)
+    translations = _translations(work)
+    return translations | _rigid(work, translations["translation"])
 
 
 def _bspline(work: _WorkScale) -> dict[str, Estimate]:
@@ -308,7 +313,7 @@ def _best(
 
 
 def _fit_shift(frame: npt.NDArray[np.float32], aligner: Aligner) -> Rigid:
-    """Shift of a frame; the second look, at the frame moved back, corrects the first."""
+    """Shift of a frame; each further look, at the frame moved back, corrects the ones before."""
     shift = np.zeros(2)
     for _ in range(_LOOKS):
         shift = (
@@ -318,10 +323,10 @@ def _fit_shift(frame: npt.NDArray[np.float32], aligner: Aligner) -> Rigid:
 
 
 def _fit_rigid(
-    frame: npt.NDArray[np.float32], whole: Aligner, blocks: Aligner, detail: npt.NDArray[np.float64]
+    frame: npt.NDArray[np.float32], start: Displacement | None, blocks: Aligner, detail: npt.NDArray[np.float64]
 ) -> Rigid:
     """Rotation and shift of a frame from the shifts of its blocks, looking again at the frame moved back."""
-    motion = _fit_shift(frame, whole)
+    motion = Rigid(start.mean_px() if start else (0.0, 0.0), 0.0, frame.shape)
     for _ in range(_LOOKS):
         shifts, quality = blocks.shift_of(_blocks(resample(frame, motion)))
         (row, column), angle_deg = _rigid_of_blocks(shifts, quality**2 * detail, frame.shape)
@@ -345,17 +350,17 @@ def _rigid_of_blocks(
     design[0::2, 2], design[1::2, 2] = -centres[:, 1], centres[:, 0]  # displacement per radian
     target = shifts.ravel()
     solution: npt.NDArray[np.floating] = np.zeros(3)
-    for _ in range(8):
+    for scale_px in _ROBUST_SCALES_PX:
         residual = np.asarray(target - design @ solution)
         size = np.hypot(residual[0::2], residual[1::2])
-        robust = weight / (1.0 + (size / _ROBUST_PX) ** 2) ** 2  # Geman and McClure
+        robust = weight / (1.0 + (size / scale_px) ** 2) ** 2  # Geman and McClure
         root = np.sqrt(np.repeat(robust, 2))[:, None]
         solution = np.linalg.lstsq(design * root, target * root[:, 0], rcond=None)[0]
     return (float(solution[0]), float(solution[1])), float(np.rad2deg(solution[2]))
 
 
 def _blocks(image: npt.NDArray) -> npt.NDArray:
-    """(h, w) -> (blocks, h / 4, w / 4), cut to whole blocks."""
+    """(h, w) -> (blocks, h / 3, w / 3), cut to whole blocks."""
     h, w = image.shape[0] // _BLOCKS, image.shape[1] // _BLOCKS
     cut = image[: h * _BLOCKS, : w * _BLOCKS].reshape(_BLOCKS, h, _BLOCKS, w)
     return np.ascontiguousarray(cut.transpose(0, 2, 1, 3)).reshape(-1, h, w)

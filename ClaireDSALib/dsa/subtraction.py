@@ -37,6 +37,9 @@ __all__ = [
 DISPLAY_BACKGROUND = 0.8
 """Grey (share of white) of zero opacity in a subtracted picture, as consoles show it."""
 
+PENUMBRA_FRACTION = 0.006
+"""Width of the soft edge of a shutter, as a share of the longer side: 3 pixels of 512."""
+
 _BACKGROUND_SAMPLES = 9
 """Frames whose values find the background level of an already subtracted run."""
 
@@ -55,6 +58,8 @@ class SubtractedFrames:
     """Attenuation of the mask, one per operation of the mask (None: it changes from frame to frame)."""
     covering: tuple[int, ...]
     """(T,) number of the operation that covers a frame; -1 when none does."""
+    region: npt.NDArray[np.bool_] | None = None
+    """(H, W) where there is opacity: the valid region without the soft edges of its shutters; None: everywhere."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -93,9 +98,9 @@ class SubtractedFrames:
         return np.broadcast_to(np.asarray(fixed, np.float32), self.shape[1:])
 
     def inside(self, opacity: Opacity) -> Opacity:
-        """Set everything outside the valid region to zero, in place."""
-        if self.series.valid_region is not None:
-            opacity[~self.series.valid_region] = 0.0
+        """Set everything outside the region to zero, in place."""
+        if self.region is not None:
+            opacity[~self.region] = 0.0
         return opacity
 
     def __iter__(self) -> Iterator[Opacity]:
@@ -151,7 +156,7 @@ def subtract(series: DsaSeries, mask: MaskChoice | None = None) -> SubtractedFra
     curve = attenuation_curve(series)
     if series.subtraction_state == "subtracted":
         background = float(curve(np.asarray(_background_level(series))))
-        return SubtractedFrames(series, None, curve, (background,), (0,) * series.n_frames)
+        return SubtractedFrames(series, None, curve, (background,), (0,) * series.n_frames, _region(series))
     mask = mask or choose_mask(series)
     if mask is None:
         msg = (
@@ -162,7 +167,7 @@ def subtract(series: DsaSeries, mask: MaskChoice | None = None) -> SubtractedFra
         msg = f"mask frames must lie in 0..{series.n_frames - 1}; got {mask.frames}"
         raise ValueError(msg)
     references = tuple(_reference(series, curve, operation) for operation in mask.operations)
-    return SubtractedFrames(series, mask, curve, references, _covering(mask, series.n_frames))
+    return SubtractedFrames(series, mask, curve, references, _covering(mask, series.n_frames), _region(series))
 
 
 def subtracted_minip(
@@ -204,6 +209,14 @@ def to_display(opacity: npt.NDArray[np.floating]) -> npt.NDArray[np.uint16]:
 def from_display(picture: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
     """Inverse of :func:`to_display`, to half a grey step (2e-5) inside the range shown."""
     return ((DISPLAY_BACKGROUND - np.asarray(picture, np.float32) / 65535) * DISPLAY_SPAN).astype(np.float32)
+
+
+def _region(series: DsaSeries) -> npt.NDArray[np.bool_] | None:
+    """The logarithm of the few counts in the penumbra of a shutter is noise, so it is left out."""
+    margin = round(PENUMBRA_FRACTION * max(series.shape))
+    if series.valid_region is None or margin == 0:
+        return series.valid_region
+    return ndimage.binary_erosion(series.valid_region, iterations=margin, border_value=True)
 
 
 def _attenuation(series: DsaSeries, curve: AttenuationCurve, index: int, averaging: int) -> npt.NDArray[np.float32]:
