@@ -63,11 +63,11 @@ def augment(
     x = _move(image, size_px, rng, settings)
     if rng.random() < 0.7:
         x = _tone(x, rng, settings)
-    if rng.random() < 0.5:
+    if rng.random() < 0.4:
         x = _sharpness(x, rng, settings)
-    if rng.random() < 0.35:
+    if rng.random() < 0.2:
         x = _low_resolution(x, rng, settings)
-    if rng.random() < 0.6:
+    if rng.random() < 0.35:
         x = _noise(x, rng, settings)
     if rng.random() < 0.3:
         x = _shading(x, rng)

@@ -207,8 +207,9 @@ def _train_until_validation(
     """Train for one part of the budget at one input size."""
     begin = _fraction(state, settings, maker.drawn, n_train)
     goal = min(1.0, (math.floor(begin * settings.validations + 1e-6) + 1) / settings.validations)
-    size_px = settings.warm_size_px if begin < settings.warm_fraction - 1e-6 else settings.size_px
-    state.network.train()
+    warm = begin < settings.warm_fraction - 1e-6
+    size_px = settings.warm_size_px if warm else settings.size_px
+    _set_training(state.network, -1 if warm else settings.frozen_blocks)
     losses = []
     with prefetched(maker, size_px) as batches:
         start = time.perf_counter()
@@ -224,6 +225,18 @@ def _train_until_validation(
                 break
     maker.drawn = state.step * (settings.batch_size - maker.n_outliers)
     state.history.append({"minutes": state.elapsed_s / 60, "step": state.step, "loss": float(np.mean(losses))})
+
+
+def _set_training(network: nn.Module, frozen_blocks: int) -> None:
+    """Training mode, with the stem and the first blocks of a shared trunk left as they are."""
+    network.train()
+    if not isinstance(network, SharedTrunkClassifier):
+        return
+    network.trunk.requires_grad_(True)
+    if frozen_blocks >= 0:
+        for part in (network.trunk.stem, *network.trunk.blocks[:frozen_blocks]):
+            part.requires_grad_(False)
+            part.eval()
 
 
 def _step(state: FitState, batch: Batch, settings: FitSettings, device: str) -> float:
@@ -254,7 +267,7 @@ def _loss(network: nn.Module, images: torch.Tensor, targets: torch.Tensor, outli
     loss = label_loss(logits, targets, network.class_counts)
     if outlier.any():
         found = network.outliers.detector(pooled).squeeze(1)
-        loss = loss + 0.3 * functional.binary_cross_entropy_with_logits(found, outlier.float())
+        loss = loss + 0.5 * functional.binary_cross_entropy_with_logits(found, outlier.float())
     return loss
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ClaireDSALib.models.errors import BundleError
 from ClaireDSALib.models.networks.efficientnet_lite import load_imagenet_lite0
 from ClaireDSALib.models.networks.resnets import torchvision_keys
-from ClaireDSALib.models.weights import read_weights
+from ClaireDSALib.models.weights import load_weights, read_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,6 +31,10 @@ def initialise(network: SharedTrunkClassifier, settings: FitSettings) -> str:
     """Load ImageNet weights into the trunk and return a sentence saying what it starts from."""
     if settings.initial == "random":
         return "the trunk starts from random weights, as chosen"
+    if settings.initial.endswith(".safetensors"):
+        load_weights(network, settings.initial)
+        network.temperature.fill_(1.0)
+        return f"the network goes on from {Path(settings.initial).name}"
     if settings.trunk != "efficientnet_lite0":
         return f"the trunk starts from random weights: there are none for {settings.trunk!r}"
     if find_spec(LITE0_PACKAGE) is None:

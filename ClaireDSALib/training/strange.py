@@ -54,7 +54,8 @@ def _clouds(n: int, rng: np.random.Generator) -> FloatArray:
     """Noise with a power spectrum from white to very smooth."""
     frequency = np.hypot(np.fft.fftfreq(n)[:, None], np.fft.rfftfreq(n)[None])
     frequency[0, 0] = 1
-    spectrum = np.fft.rfft2(rng.standard_normal((n, n))) * frequency ** -rng.uniform(0, 2.2)
+    slope = 0.0 if rng.random() < 0.3 else rng.uniform(0, 2.2)
+    spectrum = np.fft.rfft2(rng.standard_normal((n, n))) * frequency**-slope
     return np.fft.irfft2(spectrum, (n, n)).astype(np.float32)
 
 
