@@ -34,7 +34,8 @@ def simulate(
             typer.echo(path)
         return
     if device != "cpu":
-        raise typer.BadParameter(f"device must be cpu in this version; got {device!r}", param_hint="--device")
+        msg = f"device must be cpu in this version; got {device!r}"
+        raise typer.BadParameter(msg, param_hint="--device")
     from ClaireDSALib.simulator.dataset import DatasetPlan, generate
 
     try:

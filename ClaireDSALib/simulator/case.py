@@ -158,7 +158,7 @@ def take_run(patient: Patient, plan: RunPlan, run_id: str, relations: dict[str, 
     if plan.roadmap:
         frames = np.maximum(frames.max(0)[None] * 0.9, frames) if len(frames) > 1 else frames
         frames[1:] *= 0.05
-    devices = _place_devices(patient.anatomy, plan, rng)
+    devices = _place_devices(patient.anatomy, plan)
     static = total_thickness_mm([d for d in devices if not d.moves], plan.view)
     late = total_thickness_mm([d for d in devices if d.moves], plan.view)
     region = plan.collimator.valid_region(plan.view.shape)
@@ -196,7 +196,7 @@ def take_run(patient: Patient, plan: RunPlan, run_id: str, relations: dict[str, 
         opacity=exposed.opacity,
         visible=visible,
         motion=motion,
-        quality=_quality(exposed, plan),
+        quality=_quality(exposed),
         device_kinds=tuple(d.kind for d in devices),
         relations=relations or {},
     )
@@ -336,7 +336,7 @@ def _with_trabeculae(layers: BodyLayers, rng: np.random.Generator) -> BodyLayers
     return BodyLayers(layers.soft_mm, layers.bone_far_mm * far, layers.bone_near_mm * near)
 
 
-def _place_devices(anatomy: Anatomy, plan: RunPlan, rng: np.random.Generator) -> list[Device]:
+def _place_devices(anatomy: Anatomy, plan: RunPlan) -> list[Device]:
     own = np.random.default_rng([plan.seed, 8])
     placed = [make_device(kind, anatomy, plan.injection, own) for kind in plan.devices]
     placed.append(catheter(anatomy, plan.injection, own))
@@ -374,7 +374,7 @@ def _device_opacity(devices: list[Device], plan: RunPlan, motion: Motion | None)
     return moving + left
 
 
-def _quality(exposed: Exposed, plan: RunPlan) -> dict[str, float]:
+def _quality(exposed: Exposed) -> dict[str, float]:
     inside = exposed.opacity[exposed.region]
     strength = float(np.percentile(inside, 99)) if inside.size else 0.0
     ratio = strength / max(exposed.noise, 1e-6)

@@ -61,7 +61,8 @@ class DatasetPlan:
 
     def __post_init__(self) -> None:
         if min(self.cases, self.runs_per_case) < 1 or self.size < 32:
-            msg = f"cases and runs_per_case must be at least 1 and size at least 32; got {self.cases}, {self.runs_per_case}, {self.size}"
+            given = (self.cases, self.runs_per_case, self.size)
+            msg = f"cases and runs_per_case must be at least 1 and size at least 32; got {given}"
             raise ValueError(msg)
         if self.format not in ("npz", "dicom"):
             msg = f"format must be npz or dicom; got {self.format!r}"

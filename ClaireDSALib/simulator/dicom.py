@@ -249,11 +249,11 @@ def stored_pixels(run: Run, photometric: str = "MONOCHROME2") -> npt.NDArray[np.
 
 
 def _add_frames(dataset: Dataset, run: Run) -> None:
-    """Cine and Multi-frame modules (PS3.3 C.7.6.5, C.7.6.6); the vector holds increments, the first 0."""
+    """Cine and Multi-frame modules (PS3.3 C.7.6.5, C.7.6.6), absent for a single frame; increments, the first 0."""
     times_ms = np.asarray(run.plan.times_s) * 1000
-    dataset.NumberOfFrames = len(run.frames)
     if len(run.frames) == 1:
         return
+    dataset.NumberOfFrames = len(run.frames)
     dataset.FrameIncrementPointer = 0x00181065
     dataset.FrameTimeVector = [round(float(step), 4) for step in np.concatenate([[0.0], np.diff(times_ms)])]
     dataset.RecommendedDisplayFrameRate = max(1, round(1000 / float(np.median(np.diff(times_ms)))))

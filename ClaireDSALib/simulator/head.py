@@ -89,7 +89,7 @@ def _soft_tissue(canvas: VoxelCanvas, place: _Placement) -> None:
 def _vault(canvas: VoxelCanvas, place: _Placement) -> None:
     """Two compact tables with diploe between, over an inner surface that is not quite an ellipsoid."""
     rng = canvas.rng
-    index, (x, y, z), depth_mm, (u, v, w) = _shell(canvas, place)
+    index, (x, _, _), depth_mm, (u, v, w) = _shell(canvas, place)
     thickness = rng.uniform(4.8, 7.0) * (
         1
         + 0.18 * np.sin(2 * u + rng.uniform(0, 6)) * np.cos(1.5 * v)
