@@ -66,7 +66,7 @@ def add_segmentation(
     for array_name, mask in present.items():
         _add_segment(node, array_name, mask, reference)
     display = node.GetDisplayNode()
-    display.SetOpacity2DFill(0.30)
+    display.SetOpacity2DFill(0.18)
     display.SetOpacity2DOutline(0.9)
     display.SetSliceIntersectionThickness(1)
     for hidden in ("centerline", *(("vessels",) if "arteries" in present else ())):

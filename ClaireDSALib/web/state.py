@@ -52,7 +52,7 @@ def initial_state() -> dict[str, Any]:
         "overlays": [],
         "overlay": "",
         "alpha": 0.75,
-        "legend": None,
+        "legends": {},
         "vessels_on": True,
         "has_vessels": False,
         "vessels_note": "",

@@ -89,50 +89,75 @@ class Views:
         self.app = SlicerApp()
         quiet_vtk()  # SlicerApp puts its own window in place
         self.host = CoreHost(self.app.scene, self.app.app_logic)
-        factory = _ServedViewFactory(server, frame_key)
-        self.app.view_manager.register_factory(factory)
-        for view_id in VIEW_IDS:
-            self.app.view_manager.create_view(ViewLayoutDefinition.axial_view(view_id))
-        self._served: dict[str, ServedView] = {v: factory.get_factory_view(v) for v in VIEW_IDS}
-        for served in self._served.values():
-            mend(served.view)
+        self._factory = _ServedViewFactory(server, frame_key)
+        self.app.view_manager.register_factory(self._factory)
+        self._served: dict[str, ServedView] = {}
+        self._setups: list[Callable[[str, SliceView], None]] = []
+        for view_id in (SEQUENCE, PROJECTION):
+            self._make(view_id)
         interaction = self.host.scene.GetFirstNodeByClass("vtkMRMLInteractionNode")
         interaction.SetCurrentInteractionMode(slicer.vtkMRMLInteractionNode.AdjustWindowLevel)
 
     def __getitem__(self, view_id: str) -> SliceView:
         return self._served[view_id].view
 
+    def ensure(self, *view_ids: str) -> None:
+        """Make views that are not there yet; each costs a third of a second, so the second plane waits for its use."""
+        for view_id in view_ids:
+            if view_id not in self._served:
+                self._make(view_id)
+
+    def on_made(self, setup: Callable[[str, SliceView], None]) -> None:
+        """Call ``setup(view_id, view)`` for each view, now or when it is made."""
+        self._setups.append(setup)
+        for view_id, served in self._served.items():
+            setup(view_id, served.view)
+
+    def _make(self, view_id: str) -> None:
+        self.app.view_manager.create_view(ViewLayoutDefinition.axial_view(view_id))
+        served = self._served[view_id] = self._factory.get_factory_view(view_id)
+        mend(served.view)
+        for setup in self._setups:
+            setup(view_id, served.view)
+
     def scheduler(self, view_id: str) -> CineScheduler:
         return self._served[view_id].scheduler
 
     def node_ids(self, *view_ids: str) -> list[str]:
-        return [self[v].get_view_node_id() for v in view_ids]
+        return [self[v].get_view_node_id() for v in view_ids if v in self._served]
 
     def fill(self, view_id: str, background: Any = None, foreground: Any = None, alpha: float = 0.0) -> None:
         """Choose what a view shows; None empties a layer."""
+        if view_id not in self._served:
+            return
         composite = self[view_id]._logic.GetSliceCompositeNode()
         composite.SetBackgroundVolumeID(background.GetID() if background is not None else None)
         composite.SetForegroundVolumeID(foreground.GetID() if foreground is not None else None)
         composite.SetForegroundOpacity(alpha)
 
     def set_alpha(self, view_id: str, alpha: float) -> None:
+        if view_id not in self._served:
+            return
         self[view_id]._logic.GetSliceCompositeNode().SetForegroundOpacity(alpha)
         self.draw(view_id)
 
     def draw(self, *view_ids: str) -> None:
         """Ask for a new picture: a changed slice image alone makes no view draw."""
-        for view_id in view_ids or VIEW_IDS:
+        for view_id in self._there(view_ids):
             self[view_id].schedule_render()
 
+    def _there(self, view_ids: tuple[str, ...]) -> list[str]:
+        return [v for v in view_ids or VIEW_IDS if v in self._served]
+
     def fit(self, *view_ids: str) -> None:
-        for view_id in view_ids or VIEW_IDS:
+        for view_id in self._there(view_ids):
             if self[view_id].get_background_volume_id():
                 self[view_id].fit_view_to_content()
 
     @contextmanager
     def frame_change(self, *changing: str) -> Iterator[None]:
         """Within, only the named views draw: a frame change would else redraw all of them."""
-        still = [self[v] for v in VIEW_IDS if v not in changing]
+        still = [self[v] for v in self._served if v not in changing]
         blocked = [v._is_render_blocked for v in still]
         for view in still:
             view._is_render_blocked = True

@@ -66,6 +66,9 @@ class DisplayLogic:
         if layout == "compare" and not self._state.can_subtract:
             return
         self._state.layout = layout
+        if layout == "biplane":
+            self._views.ensure(SEQUENCE_2, PROJECTION_2)
+            self._show_overlay(self._state.overlay)
         self._ensure_subtracted()
         self.apply()
         self._views.fit()
@@ -77,23 +80,27 @@ class DisplayLogic:
         self.set_layout(usable[(usable.index(self._state.layout) + 1) % len(usable)])
 
     def set_overlay(self, name: str) -> None:
-        """Show a map by its array name; empty for none."""
-        results = self._session.result(self._session.current)
-        if results is None:
-            return
-        legend = mrml.set_overlay(self._session.host, results, name)
-        self._take_legend(name, legend)
+        """Show a map by its array name, or a class-activation map by ``cam:<label>:<class>``; empty for none."""
+        if self._session.result(self._session.current) is not None:
+            self._show_overlay(name)
 
     def show_cam(self, label: str, label_class: str) -> None:
         """Show a class-activation map; empty names for none. A label without maps leaves the picture bare."""
+        self.set_overlay(f"cam:{label}:{label_class}" if label else "")
+
+    def _show_overlay(self, name: str) -> None:
+        shown = {}
+        for run_id, view_id in ((self._session.current, PROJECTION), (self._partner_shown(), PROJECTION_2)):
+            results = self._session.result(run_id) if run_id else None
+            if results is not None:
+                shown[view_id] = legend_item(fill_overlay(self._session.host, results, name))
         results = self._session.result(self._session.current)
-        if results is None:
-            return
-        if (label, label_class) not in results.cams:
-            self.set_overlay("")
-            return
-        legend = mrml.set_active_cam(self._session.host, results, label, label_class)
-        self._take_legend(f"cam:{label}:{label_class}", legend)
+        self._state.overlay = mrml.active_overlay(results) if results is not None else ""
+        self._state.legends = shown
+        self._views.draw(PROJECTION, PROJECTION_2)
+
+    def _partner_shown(self) -> str:
+        return self._session.partner(self._session.current) if self._state.layout == "biplane" else ""
 
     def reset_view(self) -> None:
         self._views.fit()
@@ -123,7 +130,7 @@ class DisplayLogic:
         if not run_id:
             return
         titles = dict.fromkeys(self._state.view_titles, "")
-        runs = (run_id, self._session.partner(run_id) if self._state.layout == "biplane" else "")
+        runs = (run_id, self._partner_shown())
         for (sequence, projection), shown in zip(_PAIRS, runs, strict=True):
             if not shown:
                 self._views.fill(sequence)
@@ -148,7 +155,7 @@ class DisplayLogic:
             self._views.fill(projection, self._preview(run_id))
             return {sequence: name, projection: "Minimum over time"}
         volume = results.projection
-        if self._state.can_subtract and not self._state.subtraction and "minip" in results.volumes:
+        if not self._state.subtraction and self._subtractable(run_id) and "minip" in results.volumes:
             volume = results.volumes["minip"]
         self._views.fill(projection, volume, results.overlay, float(self._state.alpha))
         subtracted = volume is results.volumes.get("subtracted_minip")
@@ -158,7 +165,7 @@ class DisplayLogic:
         if not run_id:
             return None
         nodes = self._session.shown(run_id)
-        if self._state.can_subtract and self._state.subtraction and nodes.subtracted_proxy is not None:
+        if self._state.subtraction and nodes.subtracted_proxy is not None:
             return nodes.subtracted_proxy
         return nodes.proxy
 
@@ -180,8 +187,7 @@ class DisplayLogic:
     def _show_segments(self) -> None:
         """Only the runs on the screen, only in their projection."""
         run_id = self._session.current
-        partner = self._session.partner(run_id) if self._state.layout == "biplane" else ""
-        places = {run_id: PROJECTION, partner: PROJECTION_2} if self._state.layout != "compare" else {}
+        places = {run_id: PROJECTION, self._partner_shown(): PROJECTION_2} if self._state.layout != "compare" else {}
         for shown, results in self._session.results.items():
             for node in (results.segmentation, results.site):
                 if node is None:
@@ -197,36 +203,15 @@ class DisplayLogic:
             for view_id in (PROJECTION, PROJECTION_2):
                 self._views.set_alpha(view_id, float(self._state.alpha))
 
-    def _take_legend(self, name: str, legend: mrml.Legend | None) -> None:
-        self._state.overlay = name
-        self._state.legend = legend_item(legend)
-        self._views.draw(PROJECTION, PROJECTION_2)
-        if name and not self._state.alpha:
-            self._state.alpha = 0.75
-
     def _refresh_options(self, run_id: str) -> None:
-        series, results = self._session.series[run_id], self._session.result(run_id)
-        arrays = self._session.arrays.get(run_id, {})
-        self._state.can_subtract = (
-            "subtracted_minip" in arrays and series.subtraction_state != "subtracted" and series.n_frames > 1
-        )
+        results = self._session.result(run_id)
+        self._state.can_subtract = self._subtractable(run_id)
         names = mrml.overlay_names(results) if results else []
         self._state.overlays = [{"name": n, "title": TITLES[n]} for n in names]
         self._state.has_vessels = bool(results and results.segmentation is not None)
         vessels = self._session.reports[run_id].vessels if run_id in self._session.reports else None
         self._state.vessels_note = "run is unsuitable" if vessels and vessels.despite_unsuitable else ""
-        if results is None:
-            self._take_legend("", None)
-        else:
-            self._restore_overlay(results)
-
-    def _restore_overlay(self, results: mrml.ResultNodes) -> None:
-        active = mrml.active_overlay(results)
-        if active.startswith("cam:"):
-            _, label, label_class = active.split(":")
-            self._take_legend(active, mrml.set_active_cam(self._session.host, results, label, label_class))
-        else:
-            self._take_legend(active, mrml.set_overlay(self._session.host, results, active))
+        self._show_overlay(mrml.active_overlay(results) if results is not None else "")
 
     def _result_changed(self, run_id: str) -> None:
         if run_id in (self._session.current, self._session.partner(self._session.current)):
@@ -237,7 +222,7 @@ class DisplayLogic:
     def _case_changed(self) -> None:
         self._previews.clear()
         self._observed = None
-        self._state.overlay, self._state.legend = "", None
+        self._state.overlay, self._state.legends = "", {}
 
     def _subtraction_changed(self) -> None:
         if not self._session.current:
@@ -247,18 +232,23 @@ class DisplayLogic:
 
     def _ensure_subtracted(self) -> None:
         """Make the subtracted frames when they are wanted, beside the event loop."""
-        run_id = self._session.current
-        wanted = self._state.can_subtract and (self._state.subtraction or self._state.layout == "compare")
-        if wanted and self._session.shown(run_id).subtracted_proxy is None:
-            create_task(self._subtract(run_id))
+        if not (self._state.subtraction or self._state.layout == "compare"):
+            return
+        for run_id in (self._session.current, self._partner_shown()):
+            if run_id and self._subtractable(run_id) and self._session.shown(run_id).subtracted_proxy is None:
+                create_task(self._subtract(run_id))
+
+    def _subtractable(self, run_id: str) -> bool:
+        series = self._session.series[run_id]
+        found = "subtracted_minip" in self._session.arrays.get(run_id, {})
+        return found and series.subtraction_state != "subtracted" and series.n_frames > 1
 
     async def _subtract(self, run_id: str) -> None:
         series = self._session.series[run_id]
-        loop = asyncio.get_running_loop()
-        frames = await loop.run_in_executor(None, subtracted_frames, series)
-        if run_id not in self._session.nodes:
+        frames = await asyncio.get_running_loop().run_in_executor(None, subtracted_frames, series)
+        nodes = self._session.nodes.get(run_id)
+        if nodes is None:
             return
-        nodes = self._session.nodes[run_id]
         if nodes.subtracted_proxy is None:
             self._session.nodes[run_id] = mrml.add_subtracted(self._session.host, series, nodes, frames)
         with self._state:
@@ -308,6 +298,17 @@ def value_limits(volume: Any, series: DsaSeries) -> list[float]:
     if (volume.GetAttribute("ClaireDSA.role") or "").startswith("subtracted"):
         return [0.0, 65535.0]
     return [0.0, float(series.max_value)]
+
+
+def fill_overlay(host: Any, results: mrml.ResultNodes, name: str) -> mrml.Legend | None:
+    """Fill a run's overlay by name; what the run does not have leaves it empty."""
+    kind, _, rest = name.partition(":")
+    if kind == "cam":
+        label, _, label_class = rest.partition(":")
+        if (label, label_class) in results.cams:
+            return mrml.set_active_cam(host, results, label, label_class)
+        return mrml.set_overlay(host, results, "")
+    return mrml.set_overlay(host, results, name if name in results.volumes else "")
 
 
 def legend_item(legend: mrml.Legend | None) -> dict[str, Any] | None:

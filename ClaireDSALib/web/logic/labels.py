@@ -159,7 +159,7 @@ def label_item(result: LabelResult, override: Override | None, severity: str) ->
         "final_title": words(final),
         "verdict": override.verdict if override else "",
         "percent": round(100 * top),
-        "wording": "clearly" if top >= _SURE else "probably" if top >= _LIKELY else "uncertain,",
+        "wording": wording(result.predicted, top),
         "severity": severity,
         "has_cam": bool(result.cam_arrays),
         "classes": [
@@ -167,6 +167,16 @@ def label_item(result: LabelResult, override: Override | None, severity: str) ->
             for c, p in zip(result.classes, result.probabilities, strict=True)
         ],
     }
+
+
+def wording(label_class: str, probability: float) -> str:
+    """How sure the model is, for people."""
+    name = label_class.replace("_", " ")
+    if probability >= _SURE:
+        return f"The model is sure: {name}."
+    if probability >= _LIKELY:
+        return f"The model says: probably {name}."
+    return f"The model is unsure; {name} is only the most likely."
 
 
 def verdict_words(report: RunReport | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from trame_server.utils.asynchronous import create_task
 from ClaireDSALib import mrml
 from ClaireDSALib.web.logic.display import DisplayLogic
 from ClaireDSALib.web.session import Session
-from ClaireDSALib.web.views import SEQUENCE, SEQUENCE_2, Views
+from ClaireDSALib.web.views import Views
 
 _HOLD_S = 0.6
 """The last frame stays this long before the run begins again."""
@@ -31,10 +31,12 @@ class PlaybackLogic:
         self._state.change("playing")(lambda **_: self._playing_changed())
         self._task: Any = None
         server.controller.trigger("step")(self.step)
-        for view_id in (SEQUENCE, SEQUENCE_2):
-            interactor = views[view_id].interactor()
-            interactor.AddObserver("MouseWheelForwardEvent", lambda *_: self._wheel(-1), _BEFORE_OTHERS)
-            interactor.AddObserver("MouseWheelBackwardEvent", lambda *_: self._wheel(1), _BEFORE_OTHERS)
+        views.on_made(self._listen)
+
+    def _listen(self, _view_id: str, view: Any) -> None:
+        interactor = view.interactor()
+        interactor.AddObserver("MouseWheelForwardEvent", lambda *_: self._wheel(-1), _BEFORE_OTHERS)
+        interactor.AddObserver("MouseWheelBackwardEvent", lambda *_: self._wheel(1), _BEFORE_OTHERS)
 
     def frame_key(self, view_id: str) -> Any:
         """What the cache of pictures is keyed by; None for views that do not change with the frame."""

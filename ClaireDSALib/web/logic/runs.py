@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
@@ -119,22 +120,29 @@ def run_facts(series: DsaSeries, report: RunReport | None) -> list[dict[str, str
     """Name and value pairs about the acquisition."""
     geometry = series.geometry
     rows, columns = series.shape
-    facts = [("Matrix", f"{columns} × {rows}, {series.intensity.bits_stored} bit")]
+    facts = [("Matrix", f"{columns} × {rows} · {series.intensity.bits_stored} bit")]
     if series.n_frames > 1:
         steps = np.diff(series.times_s)
         rate = f"{1 / steps.max():.2g}–{1 / steps.min():.2g}" if np.ptp(steps) > 0.02 else f"{1 / steps.mean():.2g}"
-        facts.append(("Time", f"{series.times_s[-1]:.1f} s at {rate} frames/s"))
+        facts.append(("Time", f"{series.times_s[-1]:.1f} s · {rate}/s"))
     if geometry.primary_angle_deg is not None:
         second = geometry.secondary_angle_deg or 0.0
         facts.append(("Angles", f"{_side(geometry.primary_angle_deg, 'LAO', 'RAO')}, {_side(second, 'CRA', 'CAU')}"))
     spacing = geometry.pixel_spacing_mm
-    facts.append(("Pixel", f"{spacing[0]:.3f} mm ({geometry.spacing_source})" if spacing else "size unknown"))
+    facts.append(("Pixel", f"{spacing[0]:.3f} mm" if spacing else "size unknown"))
+    if spacing:
+        facts.append(("Size from", words_of_keyword(geometry.spacing_source)))
     state = report.acquisition.subtraction_state if report else series.subtraction_state
     facts.append(("Subtraction", state))
     if report and report.acquisition.mask_source:
         frames = ", ".join(str(f + 1) for f in report.acquisition.mask_frames)
         facts.append(("Mask", f"frame {frames} ({report.acquisition.mask_source})"))
     return [{"name": n, "value": v} for n, v in facts]
+
+
+def words_of_keyword(keyword: str) -> str:
+    """``ImagerPixelSpacing`` -> ``imager pixel spacing``."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", keyword).lower()
 
 
 def picture_url(picture: npt.NDArray[Any]) -> str:
