@@ -44,6 +44,8 @@ from ClaireDSAWidgets.session import Session, choose, chosen  # noqa: E402
 from ClaireDSAWidgets.view_panel import ViewPanel  # noqa: E402
 
 _TEST_LIMIT_S = 300.0
+_REFRESH_MS = 50
+"""The panel follows the scene after this time, so that a hundred new nodes cost one refresh."""
 
 
 class ClaireDSA(ScriptedLoadableModule):
@@ -84,7 +86,7 @@ class ClaireDSAParameterNode:
     overlayOpacity: Annotated[float, WithinRange(0, 1)] = 0.7
     showVessels: bool = True
     showSite: bool = True
-    showSubtracted: bool = False
+    showSubtracted: bool = True
     analyseOnImport: bool = False
     preset: str = "vessel_segmentation"
     leastProbability: Annotated[float, WithinRange(0, 0.95)] = 0.0
@@ -109,7 +111,7 @@ class ClaireDSAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.logic: ClaireDSALogic | None = None
         self._connections: Any = None
-        self._refresh_waits = False
+        self._soon = qt.QTimer()
 
     def setup(self) -> None:
         ScriptedLoadableModuleWidget.setup(self)
@@ -120,13 +122,17 @@ class ClaireDSAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = ClaireDSALogic()
         self._make_parts()
         self._fill_choices()
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(_REFRESH_MS)
+        self._soon.connect("timeout()", self.refresh)
         self._observe_scene()
         self.initializeParameterNode()
         self.refresh()
 
     def cleanup(self) -> None:
         """The module is reloaded or the application ends."""
-        for part in (self.analysis, self.batch, self.export, self.shortcuts):
+        self._soon.stop()
+        for part in (self.analysis, self.views, self.batch, self.export, self.shortcuts):
             part.close()
         self.playback.set_run(None, None)
         self._set_parameter_node(None)
@@ -144,7 +150,6 @@ class ClaireDSAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def refresh(self) -> None:
         """Bring the whole panel in line with the scene."""
-        self._refresh_waits = False
         if self.session.parameters is None:
             return
         if self.case.report is None:
@@ -235,6 +240,7 @@ class ClaireDSAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _scene_closes(self, _caller: Any, _event: Any) -> None:
         self.analysis.stop()
+        self.views.close()
         self.playback.set_run(None, None)
         self._set_parameter_node(None)
 
@@ -248,10 +254,9 @@ class ClaireDSAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._refresh_soon()
 
     def _refresh_soon(self) -> None:
-        """Refresh once when control returns to the application, however many nodes came or went."""
-        if not self._refresh_waits:
-            self._refresh_waits = True
-            qt.QTimer.singleShot(0, self.refresh)
+        """Refresh once, shortly, however many nodes come or go."""
+        if not self._soon.active:
+            self._soon.start()
 
     def initializeParameterNode(self) -> None:
         """Use the scene's parameter node, making one when there is none; a node in use is not wrapped twice."""
@@ -296,7 +301,9 @@ class ClaireDSAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _results_arrived(self, run_id: str) -> None:
         if run_id == self.session.selected_run:
-            self.runs.select(run_id)
+            self.runs.show_again()
+        else:
+            self.views.place()
 
     def _report_changed(self) -> None:
         self.runs.write_reports()
@@ -403,5 +410,7 @@ class ClaireDSATest(ScriptedLoadableModuleTest):
             slicer.app.processEvents()
             time.sleep(0.01)
         queue.close()
+        if folder is not None:
+            folder.cleanup()
         assert last, f"the analysis did not end within {_TEST_LIMIT_S} s"
         return last[0]

@@ -139,6 +139,5 @@ class AnalysisPanel:
                 self._table.refresh(run_id, tip=event.message)
         if event.kind == "failed":
             self._session.say(_("Analysis failed: {why}").format(why=event.message))
-        if job.context.get("folder") is not None:
-            job.context["folder"].cleanup()
+        job.clean()
         self.jobs.release(job)

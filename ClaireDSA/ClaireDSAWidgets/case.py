@@ -31,10 +31,19 @@ class Case:
     # ---- what is in the scene
 
     def run_ids(self) -> list[str]:
-        """Runs whose sequence is in the scene."""
-        from ClaireDSALib import mrml
+        """Runs whose sequence is in the scene, in the order of the examination."""
+        from ClaireDSALib.mrml.nodes import ROLE_ATTRIBUTE, RUN_ATTRIBUTE
 
-        return [r for r in mrml.run_ids(self.host) if mrml.find_nodes(self.host, r)[0] is not None]
+        scene = slicer.mrmlScene
+        count = scene.GetNumberOfNodesByClass("vtkMRMLSequenceNode")
+        sequences = [scene.GetNthNodeByClass(i, "vtkMRMLSequenceNode") for i in range(count)]
+        ours = [s for s in sequences if s.GetAttribute(ROLE_ATTRIBUTE) == "sequence"]
+        return [s.GetAttribute(RUN_ATTRIBUTE) for s in sorted(ours, key=self._order)]
+
+    def _order(self, sequence: Any) -> tuple[float, float, str]:
+        about = _description(sequence).get("identity", {})
+        numbers = (about.get("series_number"), about.get("instance_number"))
+        return (*(float("inf") if n is None else n for n in numbers), about.get("acquired_at", ""))
 
     def nodes(self, run_id: str) -> tuple[Any, Any]:
         """``(SeriesNodes, ResultNodes)``; None for what is missing."""
@@ -48,9 +57,7 @@ class Case:
 
     def description(self, nodes: Any) -> dict[str, Any]:
         """What the scene keeps of a run beside its pixels."""
-        from ClaireDSALib.mrml.sequences import SERIES_ATTRIBUTE
-
-        return json.loads(nodes.sequence.GetAttribute(SERIES_ATTRIBUTE) or "{}")
+        return _description(nodes.sequence)
 
     def partner(self, run_id: str) -> str:
         """The other view of a biplane run, empty when there is none."""
@@ -118,19 +125,11 @@ class Case:
             return known
         return series_from_nodes(self.nodes(run_id)[0])
 
-    def add_subtracted(self, nodes: Any) -> Any:
-        """Add the subtracted frames of a run to its browser.
-
-        Raises
-        ------
-        ValueError
-            When the run has no frame that can serve as mask.
-        """
-        from ClaireDSALib.dsa.subtraction import subtract, to_display
+    def add_subtracted(self, nodes: Any, series: Any, frames: list[Any]) -> Any:
+        """Add what :func:`subtracted_frames` gave to the browser of a run."""
         from ClaireDSALib.mrml import add_subtracted
 
-        series = self.series(nodes.run_id)
-        return add_subtracted(self.host, series, nodes, (to_display(f) for f in subtract(series)))
+        return add_subtracted(self.host, series, nodes, frames)
 
     def exported(self, folder: Path) -> tuple[list[Any], Any]:
         """Series and results of the reported runs, ready to be written.
@@ -188,8 +187,20 @@ class Case:
         nodes, _results = self.nodes(run.run_id)
         if nodes is None:
             return  # removed from the scene meanwhile
-        yield from mrml.show_result_in_steps(self.host, run, arrays, nodes)
+        for _step in mrml.show_result_in_steps(self.host, run, arrays, nodes):
+            self._hide_until_placed(run.run_id)
+            yield
         self.store(review.merged(self.report, CaseReport(runs=(run,))))
+
+    def _hide_until_placed(self, run_id: str) -> None:
+        """New vessels and sites would show in every view until the panel has said in which they belong."""
+        from ClaireDSALib.mrml.nodes import tagged_nodes
+
+        nodes = tagged_nodes(self.host, run_id)
+        for role in ("segmentation", "site"):
+            display = nodes[role].GetDisplayNode() if role in nodes else None
+            if display is not None and display.GetVisibility():
+                display.SetVisibility(False)
 
     def take_report(self, report: Any) -> None:
         """The job's whole report: pairs and provenance too."""
@@ -215,3 +226,22 @@ class Case:
             known = database is not None and database.isOpen
             found = [database.fileForInstance(uid) or "" for uid in uids] if known else []
         return found if all(f and Path(f).is_file() for f in found) else []
+
+
+def _description(sequence: Any) -> dict[str, Any]:
+    from ClaireDSALib.mrml.sequences import SERIES_ATTRIBUTE
+
+    return json.loads(sequence.GetAttribute(SERIES_ATTRIBUTE) or "{}")
+
+
+def subtracted_frames(series: Any) -> list[Any]:
+    """Subtracted frames of a run on the display scale; touches neither Qt nor the scene.
+
+    Raises
+    ------
+    ValueError
+        When the run has no frame that can serve as mask.
+    """
+    from ClaireDSALib.dsa.subtraction import subtract, to_display
+
+    return [to_display(frame) for frame in subtract(series)]

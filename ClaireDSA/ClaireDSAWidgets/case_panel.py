@@ -86,6 +86,11 @@ class CasePanel:
             self._shown = key
             self._selected()
 
+    def show_again(self) -> None:
+        """The selected run has new results."""
+        self._shown = None
+        self.select(self._session.selected_run)
+
     def step(self, step: int) -> None:
         """Go to the next or previous run."""
         runs = self.table.run_ids

@@ -24,6 +24,12 @@ class Job:
     run_ids: tuple[str, ...]
     fraction: float = 0.0
     context: dict[str, Any] = field(default_factory=dict)
+    """Whatever the caller wants to keep with it; a temporary ``folder`` is removed with the job."""
+
+    def clean(self) -> None:
+        """Remove the job's temporary folder."""
+        if self.context.get("folder") is not None:
+            self.context["folder"].cleanup()
 
 
 class Jobs:
@@ -85,6 +91,8 @@ class Jobs:
     def close(self) -> None:
         """End the worker process; jobs under way are lost."""
         self._timer.stop()
+        for job in self.active:
+            job.clean()
         self._jobs.clear()
         if self._worker is not None:
             self._worker.close()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import qt
 
-_BUDGET_S = 0.02
+_BUDGET_S = 0.01
 """Steps are taken until this much time is used, then the application gets its turn."""
 
 

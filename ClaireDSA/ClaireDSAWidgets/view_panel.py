@@ -8,6 +8,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from . import layouts, pictures
+from .background import Background
+from .case import subtracted_frames
 from .layouts import Layout
 from .session import Session, choose, chosen
 
@@ -20,10 +22,17 @@ class ViewPanel:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._not_subtractable: set[str] = set()
+        self._subtraction = Background(self._subtracted)
+        self._subtracted_run = ""
         ui = session.ui
         ui.overlayCombo.connect("currentIndexChanged(int)", lambda _index: self._overlay_chosen())
         ui.projectionCombo.connect("currentIndexChanged(int)", lambda _index: self._placed_by_user())
         ui.secondRunCombo.connect("currentIndexChanged(int)", lambda _index: self._placed_by_user())
+
+    def close(self) -> None:
+        """Let go of work under way; the scene goes away."""
+        self._subtraction.close()
+        self._not_subtractable.clear()
 
     def set_runs(self, titles: dict[str, str]) -> None:
         """Offer runs for the second place: run id -> title."""
@@ -154,11 +163,23 @@ class ViewPanel:
             choose(combo, "cam" if active.startswith("cam:") else active)
 
     def _with_subtracted(self, run_id: str, nodes: Any) -> Any:
-        if nodes.subtracted_proxy is not None or run_id in self._not_subtractable:
-            return nodes
-        try:
-            return self._session.case.add_subtracted(nodes)
-        except ValueError as error:
+        """Have the run subtracted in the background when that was not done yet; until then it stays as it is."""
+        needed = nodes.subtracted_proxy is None and run_id not in self._not_subtractable
+        if needed and not self._subtraction.is_running:
+            series = self._session.case.series(run_id)
+            if series.subtraction_state == "subtracted":
+                self._not_subtractable.add(run_id)
+                return nodes
+            self._subtracted_run = run_id
+            self._subtraction.start(lambda: (series, subtracted_frames(series)))
+        return nodes
+
+    def _subtracted(self, result: Any, error: BaseException | None) -> None:
+        run_id = self._subtracted_run
+        nodes, _results = self._session.case.nodes(run_id)
+        if error is not None:
             self._not_subtractable.add(run_id)
             self._session.say(_("This run cannot be subtracted: {why}").format(why=error))
-            return nodes
+        elif nodes is not None:
+            self._session.case.add_subtracted(nodes, *result)
+        self.place()

@@ -28,7 +28,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         child = isolation.Child(Path(target))
         child.pytest_configure(config)
         config.pluginmanager.register(child, "desktop-isolation")
-    elif any(item.get_closest_marker("desktop") for item in items):
+    elif desktop_items := [item for item in items if item.get_closest_marker("desktop")]:
+        for item in desktop_items:
+            item.add_marker(pytest.mark.timeout(isolation.TIMEOUT_S))  # the first one waits for all of them
         config.pluginmanager.register(isolation.Parent(items), "desktop-isolation")
 
 

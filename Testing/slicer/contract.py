@@ -236,9 +236,9 @@ class Checker(ast.NodeVisitor):
         if function.attr in known.properties and function.attr not in ("singleShot",):
             self.say(node, f"{_dotted(function)} is a property, not a method")
         first = node.args[0] if node.args else None
-        if function.attr in ("connect", "disconnect") and isinstance(first, ast.Constant):
-            if _normal(first.value) not in known.signals:
-                self.say(node, f"{_dotted(function.value)} has no signal {first.value}")
+        is_connection = function.attr in ("connect", "disconnect") and isinstance(first, ast.Constant)
+        if is_connection and _normal(first.value) not in known.signals:
+            self.say(node, f"{_dotted(function.value)} has no signal {first.value}")
 
     def _members_of(self, node: ast.AST) -> Members | None:
         dotted = _dotted(node)

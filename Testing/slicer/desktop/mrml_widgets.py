@@ -106,7 +106,8 @@ class qMRMLNodeComboBox(VtkSignals, QtWidgets.QWidget):
     def _nodes(self) -> list[Any]:
         if self._scene is None:
             return []
-        every = (self._scene.GetNthNode(i) for i in range(self._scene.GetNumberOfNodes()))
+        scene = self._scene
+        every = [scene.GetNthNodeByClass(i, t) for t in self._types for i in range(scene.GetNumberOfNodesByClass(t))]
         return [n for n in every if self._fits(n)]
 
     def _fits(self, node: Any) -> bool:
