@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
 
 from .procedural.anatomy import JoinRow, Plan, draw_scale, random_streams
 from .procedural.anterior import add_lenticulostriates
 from .procedural.arch import add_arch
-from .procedural.brain_shape import BRAIN_CENTRE_MM, BRAIN_RADII_MM, depth_factor, on_brain
+from .procedural.brain_shape import BRAIN_CENTRE_MM, BRAIN_RADII_MM, depth_factor, on_brain, spread_out, surface_points
 from .procedural.builder import TreeBuilder
 from .procedural.cerebral_veins import venous_tree
 from .procedural.curves import WanderField, spline, unit
@@ -23,11 +24,19 @@ from .procedural.posterior import add_cerebellar, add_vertebral, grow_cerebellum
 from .procedural.traits import Traits, draw_traits
 from .swc import SwcTree, read_swc, swc_files
 
-_FLOOR_RADIUS_MM = 0.65
-_FLOOR_EXPONENT = 1.65
-"""MR angiography with 0.3 mm voxels cannot show less than 0.3 mm: radii below 0.65 mm are stretched downwards."""
+_FLOOR_RADIUS_MM = 0.48
+_FLOOR_EXPONENT = 2.0
+"""MR angiography with 0.3 mm voxels cannot show less than 0.3 mm: radii below 0.48 mm are stretched downwards."""
+
+_INSULAR = ("M2S", "M2I", "M3")
+_INSULAR_GAIN = 1.15
+"""One mean radius per piece understates the wide beginnings of M2 (2 mm across, Gibo 1981)."""
 
 _WARP_MM = 1.3
+_GAP_MM = 6.5
+"""Cortex further than this from any artery of the file gets procedural branches."""
+
+_STEM_SPACING_MM = 9.0
 _CORTICAL = {
     "M4": "M4",
     "M3": "M4",
@@ -86,7 +95,7 @@ def _varied(tree: SwcTree, rng: np.random.Generator) -> SwcTree:
     radius = np.where(
         radius < _FLOOR_RADIUS_MM, _FLOOR_RADIUS_MM * (radius / _FLOOR_RADIUS_MM) ** _FLOOR_EXPONENT, radius
     )
-    radius = radius * float(np.exp(rng.normal(0, 0.06)))
+    radius = radius * np.where(np.isin(tree.segment, _INSULAR), _INSULAR_GAIN, 1.0) * float(np.exp(rng.normal(0, 0.06)))
     if rng.random() < 0.5:
         return replace(tree, position_mm=position, radius_mm=radius)
     return replace(
@@ -169,6 +178,7 @@ class _Completion:
             stems = add_cerebellar(builder, basilar, vertebrals[side], side, traits, rng)
             grow_cerebellum(builder, stems, side, traits, rng)
         self._extend_ends()
+        self._fill_gaps()
         joins: list[JoinRow] = [("VA_BA", int(basilar[0]), int(vertebrals[-dominant][-1]), -dominant)]
         for side in (1, -1):
             following = [c for c in self._children[tree.joint[side]] if tree.segment[c] in ("P1", "P2", "P3")]
@@ -289,6 +299,67 @@ class _Completion:
             for side in (1, -1):
                 nodes = builder.nodes_of(segment, side)
                 add_twigs(builder, nodes, count, segment=segment, side=side, rng=rng, surface=surface)
+
+    def _fill_gaps(self) -> None:
+        """Branches too slow or too thin for the scanner: grow them into bare cortex from the nearest vessel."""
+        rng = np.random.default_rng(self._streams["wander"].integers(2**31))
+        cloud = surface_points(rng, 16000)
+        cloud = cloud[(cloud[:, 2] > -30) & (np.abs(cloud[:, 0]) > 2)]
+        wall = np.column_stack([rng.choice([-4.0, 4.0], 6000), rng.uniform(-78, 82, 6000), rng.uniform(-18, 68, 6000)])
+        wall = wall[(depth_factor(wall) < 0.98) & (depth_factor(wall) > 0.62)]
+        for side in (1, -1):
+            targets = np.vstack([c[c[:, 0] * side > 0] for c in (cloud, wall)])
+            targets = spread_out(targets, int(430 * self._traits.density), rng)
+            stems = {name: self._stems(name, side) for name in ("M3", "M4", "A3", "P3")}
+            nodes = np.concatenate(list(stems.values()))
+            segment = np.concatenate([[name] * len(ids) for name, ids in stems.items()])
+            place = np.array([self._builder.position(int(n)) for n in nodes])
+            distance, owner = cKDTree(place).query(targets)
+            self._grow_into(
+                targets[(distance > _GAP_MM) & (distance < 40)],
+                owner[(distance > _GAP_MM) & (distance < 40)],
+                nodes,
+                segment,
+                side,
+                rng,
+            )
+
+    def _stems(self, name: str, side: int) -> npt.NDArray[np.intp]:
+        """Nodes of one segment that may sprout: some millimetres apart and not too thin."""
+        ids = self._builder.nodes_of(name, side)
+        ids = ids[[self._builder.radius(int(n)) > 0.16 for n in ids]]
+        return ids[:: int(_STEM_SPACING_MM)]
+
+    def _grow_into(
+        self,
+        targets: npt.NDArray[np.float64],
+        owner: npt.NDArray[np.intp],
+        nodes: npt.NDArray[np.intp],
+        segment: npt.NDArray[np.str_],
+        side: int,
+        rng: np.random.Generator,
+    ) -> None:
+        def surface(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+            return on_brain(points, np.clip(depth_factor(points), None, 0.99))
+
+        builder = self._builder
+        for index in np.unique(owner):
+            own = targets[owner == index]
+            node = int(nodes[index])
+            radius = min(0.15 * len(own) ** (1 / 2.6) + 0.03, 0.85 * builder.radius(node))
+            grow(
+                builder,
+                node,
+                unit(own.mean(0) - builder.position(node)),
+                own,
+                radius_mm=radius,
+                segment="M4" if segment[index] == "M3" else str(segment[index]),
+                side=side,
+                rng=rng,
+                surface=surface,
+                wander_mm=1.8 * self._traits.tortuosity,
+                rule=GrowthRule(murray=2.6),
+            )
 
     def _anterior_joins(self) -> list[JoinRow]:
         a2 = {s: self._first("A2", s) for s in (1, -1)}

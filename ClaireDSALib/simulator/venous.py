@@ -92,10 +92,19 @@ def venous_flow(
     moment = veins.subtree_sum(moment) + veins.subtree_sum(on_the_way) - on_the_way
     arrival = moment / np.maximum(contrast, 1e-12)
     fraction = contrast / np.maximum(flow, 1e-12)
+    fraction *= _sinus_dilution(veins)
     if torcula is not None:
         _fill_smaller_sinus(veins, torcula, arrival, fraction, transit)
     arrival = np.where(fraction > 1e-6, arrival, 0.0)
     return VenousFlow(arrival, 0.75 + 0.12 * arrival, fraction)
+
+
+def _sinus_dilution(veins: VesselTree) -> npt.NDArray[np.float64]:
+    """Blood from scalp, meninges and cerebellum joins in the sinuses and carries no contrast."""
+    share = np.ones(len(veins))
+    share[veins.select("SSS", "TS", "STRAIGHT")] = 0.8
+    share[veins.select("SIGMOID", "JUGULAR")] = 0.65
+    return share
 
 
 def _fill_smaller_sinus(
@@ -108,10 +117,11 @@ def _fill_smaller_sinus(
     """The side without the confluence gets its contrast from the top: follow it down to its jugular vein."""
     child, confluence = torcula
     time = arrival[confluence]
+    dilution = _sinus_dilution(veins)
     node = child
     while node >= 0:
-        stronger = 0.85 * fraction[confluence] > fraction[node]
-        if stronger:
-            arrival[node], fraction[node] = time, 0.85 * fraction[confluence]
+        brought = 0.85 * fraction[confluence] * dilution[node] / dilution[confluence]
+        if brought > fraction[node]:
+            arrival[node], fraction[node] = time, brought
         time += transit[node]
         node = int(veins.parent[node])

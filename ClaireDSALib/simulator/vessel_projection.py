@@ -13,8 +13,7 @@ from .resample import resample
 from .splat import projection_matrix
 from .vessel_tree import VesselTree
 
-_STEP_PX = 0.7
-_STEP_PER_RADIUS = 0.3
+_STEP_PX = 0.75
 _MARGIN_PX = 12.0
 
 _BLOCKS = {
@@ -80,7 +79,7 @@ class VesselProjection:
     def _project(self, number: int) -> _Block:
         tree = self.tree
         edges = (self._block_of_node == number) & self._visible & ~tree.inside_other
-        step = np.maximum(_STEP_PX * self.view.isocentre_spacing_mm, _STEP_PER_RADIUS * tree.radius_mm)
+        step = self.view.isocentre_spacing_mm * _STEP_PX
         pieces = resample(tree, step, edges)
         nodes, inverse = np.unique(np.concatenate([pieces.parent, pieces.edge]), return_inverse=True)
         weights = pieces.node_weights(len(tree))[:, nodes] if len(pieces) else sp.csr_matrix((0, 0), dtype=np.float32)

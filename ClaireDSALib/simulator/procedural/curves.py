@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -43,21 +45,24 @@ def hermite(
     start_mm: Points, start_direction: Points, end_mm: Points, end_direction: Points, step_mm: float = 1.0
 ) -> Points:
     """Cubic from start to end with given unit directions; (N, 3) without the start point."""
-    length = float(np.linalg.norm(end_mm - start_mm))
-    count = max(2, int(np.ceil(1.1 * length / step_mm)))
-    u = np.linspace(0, 1, count + 1)[1:, None]
-    return (
-        (2 * u**3 - 3 * u**2 + 1) * start_mm
-        + (u**3 - 2 * u**2 + u) * (length * start_direction)
-        + (-2 * u**3 + 3 * u**2) * end_mm
-        + (u**3 - u**2) * (length * end_direction)
-    )
+    step = end_mm - start_mm
+    length = math.sqrt(step @ step)
+    count = max(2, math.ceil(1.1 * length / step_mm))
+    corners = np.array([start_mm, length * start_direction, end_mm, length * end_direction])
+    return _hermite_basis(count) @ corners
+
+
+@lru_cache(maxsize=256)
+def _hermite_basis(count: int) -> Points:
+    """(count, 4) weights of start, start tangent, end and end tangent."""
+    u = np.linspace(0, 1, count + 1)[1:]
+    return np.column_stack([2 * u**3 - 3 * u**2 + 1, u**3 - 2 * u**2 + u, -2 * u**3 + 3 * u**2, u**3 - u**2])
 
 
 def unit(vector: npt.ArrayLike) -> Points:
     """The vector at length one; a zero vector stays zero."""
     vector = np.asarray(vector, np.float64)
-    return vector / max(float(np.linalg.norm(vector)), 1e-9)
+    return vector / max(math.sqrt(vector @ vector), 1e-9)
 
 
 class WanderField:
