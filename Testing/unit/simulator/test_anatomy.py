@@ -165,7 +165,7 @@ def test_a_real_tree_becomes_a_patient_with_everything_it_lacks(tree_folder):
 
 def test_mirrored_variants_keep_the_name_of_their_tree(tree_folder):
     variants: dict[str, set[int]] = {}
-    for seed in range(4):
+    for seed in (3, 5):
         patient = simulate_anatomy(seed, anatomy_dir=tree_folder)
         variants.setdefault(patient.anatomy_id, set()).add(seed)
         assert patient.arteries.select("M4", side=1).any()
