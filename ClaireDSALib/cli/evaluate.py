@@ -79,8 +79,8 @@ def real(
         for label, expected, predicted, probability, right in result.rows:
             mark = "right" if right else f"WRONG, said {predicted}"
             typer.echo(f"    {label:18s} {expected:14s} p={probability:.3f} {mark}")
-    for label, (right, total) in summarise(results).items():
-        typer.echo(f"{label:20s} {right} of {total}")
+    for label, (n_right, total) in summarise(results).items():
+        typer.echo(f"{label:20s} {n_right} of {total}")
 
 
 @app.command()

@@ -80,7 +80,9 @@ def reference(
 
     from ClaireDSALib.training.reference import train_reference
 
-    settings = replace(_settings(config, minutes), **({} if size is None else {"size_px": size, "warm_size_px": size}))
+    settings = _settings(config, minutes)
+    if size is not None:
+        settings = replace(settings, size_px=size, warm_size_px=size)
     bundle = train_reference(
         _pictures(data, None, settings.size_px),
         out,

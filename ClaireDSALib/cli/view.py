@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import webbrowser
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -53,7 +53,7 @@ def view(
     except ModuleNotFoundError as missing:
         complain(f'the viewer needs {missing.name}: pip install "claire-dsa[web]"')
         raise typer.Exit(1) from missing
-    chosen = {"token": token} if token else {}
+    chosen: dict[str, Any] = {"token": token} if token else {}
     options = ViewerOptions(path=path, host=host, port=port, review_dir=review_dir, demo=demo, **chosen)
 
     def announce(address: str) -> None:

@@ -103,8 +103,10 @@ def perfusion_maps(
     with np.errstate(invalid="ignore", divide="ignore"):
         transit = np.where(flow > 0, volume / flow, np.nan)
     tmax = SAMPLE_S * response.argmax(0)
-    blanked = [np.where(empty, np.nan, one).astype(np.float32) for one in (flow, volume, transit, tmax)]
-    return PerfusionMaps(*blanked, input_function=aif)
+    flow, volume, transit, tmax = (
+        np.where(empty, np.nan, one).astype(np.float32) for one in (flow, volume, transit, tmax)
+    )
+    return PerfusionMaps(flow, volume, transit, tmax, input_function=aif)
 
 
 def deconvolve(

@@ -325,7 +325,8 @@ def _build(kind: Any, value: Any) -> Any:
         return None
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
-        return kind(**{k: _build(hints[k], v) for k, v in value.items() if k in hints})
+        make: Any = kind
+        return make(**{k: _build(hints[k], v) for k, v in value.items() if k in hints})
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return _build(next(a for a in args if a is not type(None)), value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -255,7 +255,7 @@ def map_times(state: RunState) -> None:
         for name, meaning in _MAPS.items():
             state.add(
                 name,
-                getattr(maps, f"{name}_s", None) if f"{name}_s" in _fields(maps) else getattr(maps, name),
+                getattr(maps, f"{name}_s" if f"{name}_s" in _fields(maps) else name),
                 f"(H, W) float32 {meaning}; NaN where no contrast",
             )
         state.add("color_summary", color_summary(maps), "(H, W, 3) uint8 hue = time to peak, brightness = peak opacity")
@@ -287,7 +287,7 @@ def _fields(maps: Any) -> set[str]:
     return {f.name for f in dataclasses.fields(maps)}
 
 
-def _label_result(state: RunState, label: Any, cams: dict[str, npt.NDArray[np.float32]]) -> LabelResult:
+def _label_result(state: RunState, label: Any, cams: Mapping[str, npt.NDArray[np.float32]]) -> LabelResult:
     names = {}
     for cls, cam in cams.items():
         names[cls] = f"cam.{label.name}.{cls}"
@@ -320,7 +320,7 @@ def _vessels_by_network(state: RunState, bundle: str) -> Vessels:
         artery_array="arteries",
         vein_array="veins",
         threshold=found.thresholds[0],
-        **segmentation.measure(mask, state.series.geometry.pixel_spacing_mm),
+        **_measures(mask, state),
     )
 
 
@@ -340,8 +340,14 @@ def _vessels_classically(state: RunState) -> Vessels:
         array="vessels",
         centerline_array="centerline",
         threshold=float(found.threshold),
-        **segmentation.measure(found.mask, state.series.geometry.pixel_spacing_mm),
+        **_measures(found.mask, state),
     )
+
+
+def _measures(mask: npt.NDArray[np.bool_], state: RunState) -> dict[str, Any]:
+    from ClaireDSALib.dsa import segmentation
+
+    return dict(segmentation.measure(mask, state.series.geometry.pixel_spacing_mm))
 
 
 def _why_left_out(state: RunState) -> str:
@@ -373,7 +379,10 @@ def _rounded(probabilities: npt.NDArray[np.floating]) -> tuple[tuple[float, ...]
 def _correct_motion(state: RunState) -> None:
     from ClaireDSALib.dsa.motion import correct_motion
 
-    result = correct_motion(state.series, state.mask, method=state.settings.motion_correction)
+    method = state.settings.motion_correction
+    if method == "off":
+        return
+    result = correct_motion(state.series, state.mask, method=method)
     if not result.applied:
         state.notes.append("Motion correction was tried and left out: it did not reduce the residual.")
         return

@@ -67,7 +67,8 @@ class CineScheduler(RcaImageRenderScheduler):
         else:
             future = loop.run_in_executor(self._encode_pool, self._rca_encoder.encode, picture, columns, rows, quality)
             if key is not None:
-                future.add_done_callback(lambda done, made=self._generation: self._keep(done, key, made))
+                made = self._generation
+                future.add_done_callback(lambda done: self._keep(done, key, made))
         self._push_queue.put_nowait(future)
 
     def _push_cached(self, key: Hashable) -> None:

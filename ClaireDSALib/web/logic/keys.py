@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ClaireDSALib.web.logic.display import DisplayLogic
@@ -76,7 +77,7 @@ class KeysLogic:
             "?": lambda: self._flip("help_open"),
             "Escape": self._close,
         }
-        self._actions |= {str(i + 1): lambda i=i: labels.activate(i) for i in range(9)}
+        self._actions |= {str(i + 1): partial(labels.activate, i) for i in range(9)}
         server.controller.trigger("key")(self.press)
 
     def press(self, key: str) -> None:
