@@ -52,7 +52,7 @@ def demo_case(*, size: int = 512, frames: int = 20, seed: int = DEMO_SEED) -> Ca
         injection=replace(injection, vessel="CCA", tip=0.1, rate_ml_s=6.0), delivery="subtracted",
         times_s=frame_times("fixed", 12, 4.0), look=LOOKS["north"], collimator=Collimator(),
     )  # fmt: skip
-    plans = (
+    plans: tuple[tuple[RunPlan, dict[str, str]], ...] = (
         (base, {"biplane": "before", "stage": "before"}),
         (replace(base, seed=2, view=lateral), {"biplane": "before", "stage": "before"}),
         (replace(opened, seed=3), {"biplane": "after", "stage": "after"}),
