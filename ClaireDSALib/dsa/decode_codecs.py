@@ -36,7 +36,6 @@ _CODESTREAM_SYNTAXES = {
     "1.2.840.10008.1.2.4.202": "HTJ2K Lossless RPCL",
     "1.2.840.10008.1.2.4.203": "HTJ2K",
 }
-_HTJ2K = frozenset({"1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203"})
 _RLE_HEADER_BYTES = 64
 _DECODER_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, OverflowError, MemoryError)
 
@@ -94,7 +93,7 @@ def decode(data: bytes, form: FrameFormat, out: npt.NDArray[np.unsignedinteger] 
         pixels = _run(_decode_rle, data, form)
     else:
         header = check_codestream(data, form)
-        pixels = _run(_decoder_of(header, form), data, _fitting(out, header))
+        pixels = _run(_decoder_of(header), data, _fitting(out, header))
     return _as_stored(pixels, form, out)
 
 
@@ -123,18 +122,17 @@ def check_codestream(data: bytes, form: FrameFormat) -> CodestreamHeader:
 def _missing_codec(uid: str) -> str | None:
     if uid == RLE:
         needed = ["DICOMRLE"]
-    elif uid in _HTJ2K:
-        needed = ["HTJ2K"]
     elif uid in _CODESTREAM_SYNTAXES:
-        needed = ["JPEG2K" if uid[-2:] in ("90", "91") else "JPEGLS" if uid[-2:] in ("80", "81") else "JPEG8"]
+        name = _CODESTREAM_SYNTAXES[uid]
+        needed = ["JPEG2K" if "2" in name else "JPEGLS" if "LS" in name else "JPEG8"]
     else:
         return None
     return next((name for name in needed if not getattr(imagecodecs, name).available), "")
 
 
-def _decoder_of(header: CodestreamHeader, form: FrameFormat) -> Callable[..., npt.NDArray]:
+def _decoder_of(header: CodestreamHeader) -> Callable[..., npt.NDArray]:
     if header.family == "jpeg2000":
-        return _decode_htj2k if form.transfer_syntax in _HTJ2K else _decode_jpeg2000
+        return _decode_jpeg2000
     if header.family == "jpegls":
         return _decode_jpegls
     return _decode_jpeg
@@ -149,11 +147,8 @@ def _decode_jpegls(data: bytes, out: npt.NDArray | None) -> npt.NDArray:
 
 
 def _decode_jpeg2000(data: bytes, out: npt.NDArray | None) -> npt.NDArray:  # noqa: ARG001 - OpenJPEG allocates anyway
+    """Decode JPEG 2000 and HTJ2K: OpenJPH, twice as fast for the latter, gives damaged frames without an error."""
     return imagecodecs.jpeg2k_decode(data, numthreads=1)
-
-
-def _decode_htj2k(data: bytes, out: npt.NDArray | None) -> npt.NDArray:  # noqa: ARG001 - may return a signed type
-    return imagecodecs.htj2k_decode(data)
 
 
 def _decode_rle(data: bytes, form: FrameFormat) -> npt.NDArray:

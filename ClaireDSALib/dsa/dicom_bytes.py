@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-
 _LARGE_READ_BYTES = 1 << 16
 
 

@@ -77,7 +77,7 @@ def shrink(mask: npt.NDArray[np.bool_], factor: int) -> npt.NDArray[np.bool_]:
     """Shrink a mask like the sample: a block counts when all its pixels do."""
     height, width = (max(1, side // factor) for side in mask.shape)
     rows, columns = min(factor, mask.shape[0]), min(factor, mask.shape[1])
-    return mask[: height * rows, : width * columns].reshape(height, rows, width, columns).all(axis=(1, 3))
+    return mask[: height * rows, : width * columns].reshape(height, rows, width, columns).min(axis=(1, 3))
 
 
 def _merged(a: _Extremes | None, b: _Extremes | None) -> _Extremes | None:

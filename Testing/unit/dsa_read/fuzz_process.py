@@ -21,10 +21,11 @@ from ClaireDSALib.dsa.read import read
 from Testing.unit.dsa_read import dicom_builder as build
 
 SLOWEST_FILE_S = 10.0
-"""No damaged file of these sizes may keep anybody waiting longer."""
+"""Processor time that no damaged file of these sizes may take; CharLS needs 3 s to give up on one megapixel."""
 MEMORY_BYTES = 1536 * 2**20
 """Address space over what the libraries take: the files are smaller than 2 MiB."""
 _LARGEST_SHARED_FILE = 2 * 2**20
+_SMALL_FILE_BYTES = 30_000
 _INTERESTING = (0, 1, 2, 0x7F, 0x80, 0xFE, 0xFF)
 
 
@@ -37,13 +38,13 @@ def main(folder: Path, seconds: float, seed: int) -> None:
     path = folder / "mutated.dcm"
     while time.monotonic() < end:
         rng = np.random.default_rng(seed + counts["files"])
-        name, data = originals[int(rng.integers(len(originals)))]
+        name, data = _choose(originals, rng)
         mutated, what = mutate(data, rng)
         (folder / "last.txt").write_text(f"seed {seed + counts['files']}: {what} of {name}")
         path.write_bytes(mutated)
-        start = time.monotonic()
+        start = time.process_time()
         counts[use(path)] += 1
-        counts["slowest_s"] = max(counts["slowest_s"], time.monotonic() - start)
+        counts["slowest_s"] = max(counts["slowest_s"], time.process_time() - start)
         counts["files"] += 1
     counts["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(json.dumps(counts))
@@ -91,6 +92,13 @@ def mutate(data: bytes, rng: np.random.Generator) -> tuple[bytes, str]:
         for position in rng.integers(max(132, len(out) - 300), len(out), 6):
             out[int(position)] = _byte(rng)
     return bytes(out), str(kind)
+
+
+def _choose(originals: list[tuple[str, bytes]], rng: np.random.Generator) -> tuple[str, bytes]:
+    """Take a small file three times out of four: megapixels take long and fail in the same ways."""
+    small = [one for one in originals if len(one[1]) < _SMALL_FILE_BYTES]
+    several = small if rng.random() < 0.75 else originals
+    return several[int(rng.integers(len(several)))]
 
 
 def _byte(rng: np.random.Generator) -> int:

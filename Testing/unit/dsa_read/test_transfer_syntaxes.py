@@ -113,7 +113,7 @@ def test_an_undecodable_syntax_names_its_uid_and_what_to_do(tmp_path, uid):
 
 
 def test_a_missing_decoder_names_what_to_install(monkeypatch):
-    monkeypatch.setattr(imagecodecs.HTJ2K, "available", False)
+    monkeypatch.setattr(imagecodecs.JPEG2K, "available", False)
     assert "pip install -U imagecodecs" in refusal(build.HTJ2K)
 
 
