@@ -130,7 +130,7 @@ def deliver(
     """Stored values ``(T, H, W)`` uint16, contrast dark, of the run as the console hands it over."""
     if delivery == "unsubtracted":
         return store_intensity(
-            exposed.counts, look, exposed.level * float(np.exp(rng.uniform(np.log(2.2), np.log(9.0))))
+            exposed.counts, look, exposed.level * float(np.exp(rng.uniform(np.log(1.6), np.log(5.5))))
         )
     mask = exposed.counts[list(mask_frames)].mean(0)
     stored = store_opacity(exposed.counts, mask, look)

@@ -88,7 +88,7 @@ def make_device(kind: DeviceKind, anatomy: Anatomy, injection: Injection, rng: n
     if kind not in DEVICE_KINDS:
         msg = f"device kind must be one of {DEVICE_KINDS}; got {kind!r}"
         raise ValueError(msg)
-    moves = kind in _MOVABLE and rng.random() < 0.6
+    moves = kind in _MOVABLE and rng.random() < 0.75
     if kind in _MOVABLE:
         route = _route(anatomy, injection, rng)
         return _endovascular(kind, route, rng, moves)
@@ -121,12 +121,12 @@ def total_thickness_mm(devices: Sequence[Device], view: ViewGeometry) -> Image:
 
 def _endovascular(kind: str, route: Points, rng: np.random.Generator, moves: bool) -> Device:
     if kind == "guide_wire":
-        return Device(kind, route, np.full(len(route), 0.25 * 0.35**2 * 2.2), 0.36, moves)
-    shaft = np.full(len(route), 0.25 * 0.75 * 0.035)
+        return Device(kind, route, np.full(len(route), 0.25 * 0.4**2 * 3.5), 0.45, moves)
+    shaft = np.full(len(route), 0.25 * 0.9 * 0.07)
     if kind == "microcatheter":
         tips = np.concatenate([route[-3:], route[-125:-122]]) if len(route) > 125 else route[-3:]
         points = np.concatenate([route, np.repeat(tips, 8, axis=0)])
-        return Device(kind, points, np.r_[shaft, np.full(8 * len(tips), 0.12)], 0.75, moves)
+        return Device(kind, points, np.r_[shaft, np.full(8 * len(tips), 0.25)], 0.9, moves)
     length = int(min(len(route) - 2, rng.integers(60, 140)))
     lattice, weight = _stent(route[-length:], rng.uniform(1.3, 2.1))
     return Device(kind, np.concatenate([route, lattice]), np.r_[shaft, weight], 0.45, moves)
@@ -148,8 +148,8 @@ def _stent(axis: Points, radius_mm: float) -> tuple[Points, npt.NDArray[np.float
     ]
     markers = np.repeat(np.array([strand[-1] for strand in strands[:4]] + [strands[0][0]]), 10, axis=0)
     points = np.concatenate([*strands, markers])
-    weights = np.full(len(points), 0.1 * 0.004)
-    weights[-len(markers) :] = 0.08
+    weights = np.full(len(points), 0.1 * 0.014)
+    weights[-len(markers) :] = 0.15
     return points, weights
 
 
@@ -158,7 +158,7 @@ def _coils(centre: Points, rng: np.random.Generator) -> Device:
     steps = rng.normal(size=(int(260 * radius), 3))
     walk = ndimage.gaussian_filter1d(steps, 6, axis=0)
     walk = walk / np.linalg.norm(walk, axis=1, keepdims=True) * radius * rng.uniform(0.35, 1.0, (len(walk), 1)) ** 0.6
-    return Device("coils", centre + ndimage.gaussian_filter1d(walk, 2, axis=0), np.full(len(walk), 0.035), 0.35)
+    return Device("coils", centre + ndimage.gaussian_filter1d(walk, 2, axis=0), np.full(len(walk), 0.07), 0.4)
 
 
 def _clip(centre: Points, rng: np.random.Generator) -> Device:
@@ -203,7 +203,7 @@ def _shunt(anatomy: Anatomy, rng: np.random.Generator) -> Device:
     ear = c + np.array([side * (r[0] + 12), 0.35 * r[1], -0.6 * r[2]])
     neck = np.array([side * 45.0, 20.0, -160.0])
     path = _resample(np.array([tip, hole, (hole + ear) / 2 + (side * 22, 8, 6), ear, neck]), 0.3)
-    weight = np.full(len(path), 0.3 * 2.2 * 0.05)
+    weight = np.full(len(path), 0.3 * 2.4 * 0.09)
     valve = np.repeat(path[np.argmin(np.linalg.norm(path - hole, axis=1)) + 20][None], 200, 0) + rng.normal(
         0, 2.2, (200, 3)
     )

@@ -30,8 +30,9 @@ _MISSING_VAULT = 0.95
 
 _CONTRAST_OPACITY = 0.05
 _CONTRAST_AREA = 3e-4
-_DEVICE_DARKENING = 0.06
-_DEVICE_AREA_MM2 = 3.0
+_DEVICE_DARKENING = 0.1
+_DEVICE_AREA_MM2 = (4.0, 16.0)
+"""Up to the first a device counts as hidden, from the second as shown; in between readers would disagree."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def nine_labels(
     """Labels of one run.
 
     A label is None where the question has no answer: circulation of a run without contrast, of the arch and of the
-    groin. The side is ``undetermined`` where a reader cannot tell it from the picture: lateral views (left and right
+    groin; device where hardly anything of it shows. The side is ``undetermined`` where a reader cannot tell it from the picture: lateral views (left and right
     look alike), vertebral and arch injections, runs without contrast.
 
     Parameters
@@ -89,7 +90,7 @@ def nine_labels(
         "region": "intracranial" if body_part == "head" else "extracranial",
         "circulation": ("posterior" if vessel == "VA" else "anterior") if located else None,
         "side": side if told else "undetermined",
-        "device": "present" if device_visible(shown, view.isocentre_spacing_mm) else "absent",
+        "device": device_of(shown, view.isocentre_spacing_mm),
     }
 
 
@@ -106,11 +107,13 @@ def contrast_visible(shown: Shown) -> bool:
     return float((inside > max(_CONTRAST_OPACITY, 2 * shown.noise)).mean()) > _CONTRAST_AREA
 
 
-def device_visible(shown: Shown, spacing_mm: float) -> bool:
-    """At least three square millimetres of a device stand out."""
-    threshold = max(_DEVICE_DARKENING, 2.5 * shown.noise)
-    area = float((np.abs(shown.device_opacity[shown.region]) > threshold).sum()) * spacing_mm**2
-    return area > _DEVICE_AREA_MM2
+def device_of(shown: Shown, spacing_mm: float) -> str | None:
+    """``present`` when at least 16 square millimetres of a device stand out, None in doubtful cases."""
+    threshold = max(_DEVICE_DARKENING, 3 * shown.noise)
+    area_mm2 = float((np.abs(shown.device_opacity[shown.region]) > threshold).sum()) * spacing_mm**2
+    if area_mm2 >= _DEVICE_AREA_MM2[1]:
+        return "present"
+    return None if area_mm2 > _DEVICE_AREA_MM2[0] else "absent"
 
 
 def vault_shown(

@@ -15,10 +15,10 @@ MotionGrade = Literal["none", "mild", "severe"]
 MotionKind = Literal["drift", "jerk", "breathing", "swallow", "jaw", "table"]
 MOTION_KINDS: tuple[MotionKind, ...] = ("drift", "jerk", "breathing", "swallow", "jaw", "table")
 
-GRADE_LIMITS = (0.03, 0.14)
+GRADE_LIMITS = (0.035, 0.18)
 """Artefact level (log attenuation) below which motion is none, and from which it is severe."""
 
-_GRADE_TARGET = {"none": (0.004, 0.018), "mild": (0.045, 0.1), "severe": (0.2, 0.5)}
+_GRADE_TARGET = {"none": (0.004, 0.02), "mild": (0.06, 0.13), "severe": (0.25, 0.65)}
 _LARGEST_SHIFT_MM = 14.0
 _PERCENTILE = 97.0
 

@@ -229,6 +229,6 @@ def _draw_times(rng: np.random.Generator) -> npt.NDArray[np.float64]:
 
 
 def _draw_devices(rng: np.random.Generator) -> tuple[DeviceKind, ...]:
-    if rng.random() < 0.42:
+    if rng.random() < 0.3:
         return ()
     return tuple(DEVICE_KINDS[i] for i in rng.choice(len(DEVICE_KINDS), int(rng.choice([1, 1, 2])), replace=False))
