@@ -115,18 +115,14 @@ def install(lacking: list[State], *, with_torch: bool) -> None:
 
     if with_torch:
         _install_torch()
-    options = _offline_options()
+    offline = _offline_options()
     broken = [s.requirement for s in lacking if s.condition == "broken"]
-    if options or broken:
-        slicer.util.pip_install(
-            [
-                *options,
-                *(["--force-reinstall", "--no-deps"] if broken else []),
-                *(broken or [s.requirement for s in lacking]),
-            ]
-        )
     missing = [s.requirement for s in lacking if s.condition == "missing"]
-    if missing and not options:
+    if broken:
+        slicer.util.pip_install([*offline, "--force-reinstall", "--no-deps", *broken])
+    if missing and offline:
+        slicer.util.pip_install([*offline, *missing])
+    elif missing:
         packaging.pip_ensure(
             missing, skip_packages=list(KEEP_SLICERS_OWN), prompt_install=False, requester="CLAIRE-DSA"
         )

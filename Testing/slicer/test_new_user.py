@@ -230,8 +230,8 @@ def test_a_worker_that_dies_is_told_and_the_panel_goes_on(panel: Any, small_run:
     panel.case.add_series([small_run(size_px=64, n_frames=6)], [], print)
     pump(0.2)
     panel.ui.analyseButton.click()
+    worker = panel.analysis.jobs._worker
     for _attempt in range(2):
-        worker = panel.analysis.jobs._worker
         pump(20, until=lambda: worker.pid is not None or not panel.analysis.jobs.active)
         if worker.pid is not None and panel.analysis.jobs.active:
             os.kill(worker.pid, signal.SIGKILL)
