@@ -139,13 +139,15 @@ class VesselTree:
         branch = np.flatnonzero(parent >= 0)
         branch = branch[(main[parent[branch]] != branch) & (self.radius_mm[parent[branch]] > _HIDES_ORIGINS_MM)]
         for node in branch.tolist():
-            trunk = self._stretch(int(parent[node]))
             # A neighbour of like calibre may be empty while the branch is filled: only a true trunk hides it.
-            trunk = [t for t in trunk if self.radius_mm[t] > 1.2 * self.radius_mm[node]]
+            trunk = [t for t in self._stretch(int(parent[node])) if self.radius_mm[t] > 1.2 * self.radius_mm[node]]
+            if not trunk:
+                continue
             place, reach = self.position_mm[trunk], 0.9 * self.radius_mm[trunk]
             while node >= 0:
                 distance = np.linalg.norm(place - self.position_mm[node], axis=1)
-                if not np.any(distance < reach):
+                nearest = int(np.argmin(distance))
+                if distance[nearest] >= reach[nearest] or nearest == len(trunk) - 1:  # outside, or past its end
                     break
                 inside[node] = True
                 node = int(main[node])
