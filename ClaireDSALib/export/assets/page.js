@@ -25,9 +25,10 @@ for (const run of document.querySelectorAll(".run")) {
     button.classList.toggle("active", on);
     button.setAttribute("aria-pressed", String(on));
     cam.hidden = text.hidden = !on;
+    stack.classList.toggle("evidence", on);
     if (!on) return;
     cam.src = button.dataset.cam;
     cam.alt = text.querySelector(".words").textContent = `Evidence for ${button.dataset.text}; one scale for all labels of this run`;
-    if (stack.className !== "stack") bases[0].click();
+    if (stack.classList.contains("moving") || stack.classList.contains("map")) bases[0].click();
   };
 }
