@@ -143,7 +143,7 @@ def fit_outliers(
     with torch.no_grad():
         network.outliers.fit(varied(train, n_fit))
         inside = varied(validation, n_judge)
-        outside = look([strange_picture(256, rng, volume=volume) for _ in range(min(n_judge, 100))])
+        outside = look([strange_picture(train.images.shape[1], rng, volume=volume) for _ in range(min(n_judge, 100))])
         detector_gap = network.outliers.detector(outside).median() - network.outliers.detector(inside).median()
         distance_in, distance_out = (network.outliers.distance(f).log() for f in (inside, outside))
         gap = (distance_out.median() - distance_in.median()).clamp(min=0.05)
