@@ -136,6 +136,7 @@ class Viewer:
         hosts = frozenset({"*"} if anywhere else {*local, self.options.host})
         wslink_server.app.middlewares.append(Gate(self.options.token, hosts).middleware())
         wslink_server.app.router.add_get("/alive", _alive)
+        wslink_server.app.router.add_post("/paraview/", _alive)  # answered by the gate
         wslink_server.app.router.add_get("/export/{file}", self.export.serve)
 
     def _ready(self, on_ready: Callable[[str], None]) -> None:

@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-TOKEN_PARAMETER = "secret"
-_COOKIE = "claire_dsa_session"
+TOKEN_PARAMETER = "token"
 _CONTENT_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; connect-src 'self' ws: wss:; font-src 'self' data:; worker-src 'self' blob:; "
@@ -55,7 +54,7 @@ class Gate:
 
     def is_bearer(self, request: web.Request) -> bool:
         """Does the request carry the token, in the address or in the cookie?"""
-        offered = request.query.get(TOKEN_PARAMETER) or request.cookies.get(_COOKIE, "").partition(".")[0]
+        offered = request.query.get(TOKEN_PARAMETER) or _cookie(request).partition(".")[0]
         return hmac.compare_digest(offered.encode(), self.token.encode())
 
     async def _check(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
@@ -67,7 +66,9 @@ class Gate:
             )
         if request.path == "/ws":
             return await self._socket(request, handler)
-        session = request.cookies.get(_COOKIE, "").partition(".")[2] or secrets.token_hex(8)
+        if request.path == "/paraview/":
+            return self._launch(request)
+        session = _cookie(request).partition(".")[2] or secrets.token_hex(8)
         if request.path in ("/", "/index.html"):
             if self._taken_by_other(session):
                 return _page(
@@ -75,7 +76,10 @@ class Gate:
                     "Already open",
                     "This viewer serves one browser at a time and is open elsewhere. Close it there, then reload.",
                 )
-            response = _index()
+            # The token leaves the address, so that it stays out of history and screenshots.
+            response = (
+                web.Response(status=303, headers={"Location": "/index.html"}) if request.query_string else _index()
+            )
         else:
             response = await handler(request)
         response.headers.setdefault("Content-Security-Policy", _CONTENT_POLICY)
@@ -83,11 +87,17 @@ class Gate:
         response.headers.setdefault("Referrer-Policy", "no-referrer")
         response.headers.setdefault("Cache-Control", "no-store")
         if not response.prepared:
-            response.set_cookie(_COOKIE, f"{self.token}.{session}", httponly=True, samesite="Strict", path="/")
+            value = f"{self.token}.{session}"
+            response.set_cookie(_cookie_name(request), value, httponly=True, samesite="Strict", path="/")
         return response
 
+    def _launch(self, request: web.Request) -> web.Response:
+        """Tell the page where the socket is and what it has to say there."""
+        scheme = "wss" if request.scheme == "https" else "ws"
+        return web.json_response({"sessionURL": f"{scheme}://{request.host}/ws", "secret": self.token})
+
     async def _socket(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        session = request.cookies.get(_COOKIE, "").partition(".")[2]
+        session = _cookie(request).partition(".")[2]
         origin = request.headers.get("Origin", "")
         if origin and urlsplit(origin).netloc != request.host:
             return _page(403, "No access", "The connection comes from another site.")
@@ -103,6 +113,15 @@ class Gate:
 
     def _taken_by_other(self, session: str) -> bool:
         return self._owner != session and bool(self._open.get(self._owner))
+
+
+def _cookie_name(request: web.Request) -> str:
+    """Browsers share cookies between the ports of a machine; each viewer has its own."""
+    return f"claire_dsa_{urlsplit(f'//{request.host}').port or 80}"
+
+
+def _cookie(request: web.Request) -> str:
+    return request.cookies.get(_cookie_name(request), "")
 
 
 def _host_name(request: web.Request) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -180,12 +181,12 @@ class CaseLogic:
         return Opened(tuple(series), pairs, report=result.report if result else None, arrays=arrays)
 
     def _review_file(self, path: Path) -> Path | None:
-        import os
-
+        """Beside the case where that can be written, else in the folder named; None keeps corrections in memory."""
         if self._review_dir is not None:
             return self._review_dir / f"{path.stem}_{REVIEW_FILE}"
-        beside = path if path.is_dir() else path.parent
-        return beside / REVIEW_FILE if os.access(beside, os.W_OK) else None
+        if path.is_dir():
+            return path / REVIEW_FILE if os.access(path, os.W_OK) else None
+        return path.parent / f"{path.stem}_{REVIEW_FILE}" if os.access(path.parent, os.W_OK) else None
 
     def _ensure_worker(self) -> Worker:
         if self._worker is None:

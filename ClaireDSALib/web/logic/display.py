@@ -14,6 +14,8 @@ from ClaireDSALib.dsa.series import DsaSeries
 from ClaireDSALib.dsa.subtraction import subtract, to_display
 from ClaireDSALib.mrml.images import add_volume, robust_range, set_window
 from ClaireDSALib.mrml.overlay import TITLES
+from ClaireDSALib.mrml.tables import table_columns
+from ClaireDSALib.pipeline.report import RunReport
 from ClaireDSALib.web.logic.runs import run_title
 from ClaireDSALib.web.session import Session, notify
 from ClaireDSALib.web.views import PROJECTION, PROJECTION_2, SEQUENCE, SEQUENCE_2, Views
@@ -30,6 +32,7 @@ class DisplayLogic:
         self._previews: dict[str, Any] = {}
         self._observed: tuple[Any, int] | None = None
         self._following = False
+        self._opened: set[str] = set()
         session.result_changed.append(self._result_changed)
         session.case_changed.append(self._case_changed)
         for name in ("select_run", "set_layout", "set_overlay", "reset_view", "auto_window"):
@@ -54,10 +57,22 @@ class DisplayLogic:
         self._refresh_options(run_id)
         if self._state.layout == "biplane" and not self._state.can_biplane:
             self._state.layout = "pair"
+        self._open_at_peak(run_id)
         notify(self._session.run_changed, run_id)
         self._ensure_subtracted()
         self.apply()
         self._views.fit()
+
+    def _open_at_peak(self, run_id: str) -> None:
+        """A run that nobody has moved yet opens where its contrast is strongest, not on the empty mask."""
+        results, nodes = self._session.results.get(run_id), self._session.nodes.get(run_id)
+        if run_id != self._session.current or run_id in self._opened or results is None or nodes is None:
+            return
+        self._opened.add(run_id)
+        if mrml.selected_frame(nodes) == 0 and "curve" in results.tables:
+            frame = strongest_frame(results, self._session.reports[run_id])
+            mrml.select_frame(nodes, frame)
+            self._state.frame = frame
 
     def set_layout(self, layout: str) -> None:
         """``pair``, ``single``, ``compare`` or ``biplane``."""
@@ -216,11 +231,13 @@ class DisplayLogic:
     def _result_changed(self, run_id: str) -> None:
         if run_id in (self._session.current, self._session.partner(self._session.current)):
             self._refresh_options(self._session.current)
+            self._open_at_peak(run_id)
             self._ensure_subtracted()
             self.apply()
 
     def _case_changed(self) -> None:
         self._previews.clear()
+        self._opened.clear()
         self._observed = None
         self._state.overlay, self._state.legends = "", {}
 
@@ -291,6 +308,17 @@ class DisplayLogic:
 def subtracted_frames(series: DsaSeries) -> list[np.ndarray]:
     """Frames after subtraction on the scale for display."""
     return [to_display(opacity) for opacity in subtract(series)]
+
+
+def strongest_frame(results: mrml.ResultNodes, report: RunReport) -> int:
+    """Frame with the most contrast, of the arterial ones where phases are known."""
+    columns = table_columns(results.tables["curve"])
+    values = np.array(next(v for k, v in columns.items() if k != "time_s"))
+    if report.phases is not None and len(report.phases.names) == len(values):
+        arterial = np.array([name == "arterial" for name in report.phases.names])
+        if arterial.any():
+            values = np.where(arterial, values, -np.inf)
+    return int(values.argmax())
 
 
 def value_limits(volume: Any, series: DsaSeries) -> list[float]:
