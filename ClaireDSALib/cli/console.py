@@ -34,12 +34,17 @@ def say_json(data: Any) -> None:
     typer.echo(json.dumps(data, indent=1, ensure_ascii=False))
 
 
-def read_or_exit(path: Path) -> ReadResult:
-    """Read what is at ``path``; when nothing is usable, list why and leave with ``NOTHING_USABLE``."""
+def read_with_bar(path: Path) -> ReadResult:
+    """Read what is at ``path`` behind a progress bar."""
     from ClaireDSALib.dsa.read import read
 
     with bar("reading") as progress:
-        found = read(path, progress=lambda done, total, what: progress(done / max(total, 1), what))
+        return read(path, progress=lambda done, total, what: progress(done / max(total, 1), what))
+
+
+def read_or_exit(path: Path) -> ReadResult:
+    """Read what is at ``path``; when nothing is usable, list why and leave with ``NOTHING_USABLE``."""
+    found = read_with_bar(path)
     if not found.series:
         complain(f"Nothing usable in {path}.")
         list_skipped(found.skipped)

@@ -5,13 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ClaireDSALib.cli.console import DONE, SOME_FAILED, list_skipped, read_or_exit, say, say_json
+from ClaireDSALib.cli.console import (
+    DONE,
+    NOTHING_USABLE,
+    SOME_FAILED,
+    list_skipped,
+    read_or_exit,
+    read_with_bar,
+    say,
+    say_json,
+)
 from ClaireDSALib.dsa.series import DsaSeries
 
 
 def show_info(path: Path, *, as_json: bool) -> int:
     """Print a table, or JSON, and return the exit code."""
-    found = read_or_exit(path)
+    found = read_with_bar(path) if as_json else read_or_exit(path)
     pairs = [(pair.ap.run_id, pair.lateral.run_id, pair.reason) for pair in found.pairs]
     if as_json:
         say_json(
@@ -26,6 +35,8 @@ def show_info(path: Path, *, as_json: bool) -> int:
         for a, b, reason in pairs:
             say(f"pair {a} + {b}: {reason}")
         list_skipped(found.skipped)
+    if not found.series:
+        return NOTHING_USABLE
     return SOME_FAILED if found.skipped else DONE
 
 

@@ -81,6 +81,13 @@ def test_results_go_to_stdout_and_the_rest_to_stderr(a_study_folder):
     assert len(json.loads(done.stdout)["runs"]) == 2
 
 
+def test_json_tells_a_program_why_nothing_was_usable(tmp_path):
+    (tmp_path / "a.txt").write_text("nothing")
+    result = CliRunner().invoke(app, ["info", str(tmp_path), "--json"])
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["skipped"] == [{"source": "a.txt", "reason": "not a DICOM file"}]
+
+
 def test_names_of_unused_files_stay_out_of_the_review_unless_asked_for(a_study_folder, tmp_path):
     (a_study_folder / "readme.txt").rename(a_study_folder / "DOE_JANE_1957.txt")
     settings = tmp_path / "settings.json"
