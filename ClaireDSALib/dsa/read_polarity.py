@@ -28,6 +28,8 @@ _LEAST_CHANGE = 0.004
 """Smallest tail, as a share of the range of values, that is more than rounding."""
 _LOG_OFFSET = 0.02
 """Share of the range added before the logarithm, so that the darkest pixels do not decide alone."""
+_STRIDE = 2
+"""Every other block is enough for percentiles."""
 _THIN_SIZE = 9
 """Structures narrower than this many blocks (of at most 4 pixels) are vessels and not motion of bones."""
 _NOISE_SIGMA = 6.0
@@ -108,7 +110,7 @@ def darkening(small: npt.NDArray[np.float32], usable: npt.NDArray[np.bool_] | No
     if len(small) < _FEWEST_FRAMES:
         return None
     inside = np.ones(small.shape[1:], bool) if usable is None or not usable.any() else usable
-    values = small[:, inside]
+    values = small[:, inside][:, ::_STRIDE]
     low, high = float(values.min()), float(values.max())
     if high <= low:
         return None

@@ -18,7 +18,7 @@ from ClaireDSALib.dsa.read_identity import identity_of
 from ClaireDSALib.dsa.read_polarity import Polarity, confirm_polarity, polarity_from_header
 from ClaireDSALib.dsa.read_sample import Sample, shrink, take_sample
 from ClaireDSALib.dsa.read_subtraction_state import subtraction_state
-from ClaireDSALib.dsa.read_valid_region import both, region_from_header, region_from_pixels
+from ClaireDSALib.dsa.read_valid_region import both, may_be_padded, region_from_header, region_from_pixels
 from ClaireDSALib.dsa.series import DsaSeries, FrameRef, FrameSource, Geometry
 from ClaireDSALib.dsa.sources import DicomFrames, JoinedFrames, SelectedFrames
 from ClaireDSALib.dsa.timing import Timeline, timeline_of, timeline_of_group
@@ -57,7 +57,7 @@ def series_with_pixels(run: Run) -> DsaSeries:
     """
     known = _know(run)
     try:
-        sample = take_sample(_frames(known, inverted=known.polarity.inverted))
+        sample = take_sample(_frames(known, inverted=known.polarity.inverted), extremes=may_be_padded(known.first))
     except DecodeError as error:
         msg = f"undecodable: {error}"
         raise UnusableError(msg) from error
@@ -100,6 +100,8 @@ def _geometry(run: Run, timeline: Timeline) -> tuple[Geometry, tuple[str, ...]]:
 
 def _region(known: _Known, sample: Sample) -> tuple[npt.NDArray[np.bool_] | None, tuple[str, ...]]:
     from_header, remarks = region_from_header(known.first)
+    if sample.darkest is None:
+        return from_header, remarks
     normalisation = normalisation_of(known.first, known.table, inverted=known.polarity.inverted)
     state = subtraction_state(known.first, (), sample.small).state
     bits = known.first.bits_stored if known.table is None else known.table.bits

@@ -13,6 +13,7 @@ from ClaireDSALib.dsa.series import Frame, FrameSource
 SAMPLED_FRAMES = 5
 """Enough for a median over time; few enough to cost little beside one pass over a run."""
 
+_CONSTANT_EDGE_SHARE = 0.02
 _Extremes = tuple[Frame, Frame]
 _LONGEST_SIDE_PX = 128
 """The judgement is made on frames shrunk to this: it is about anatomy and vessels, not about noise."""
@@ -26,20 +27,21 @@ class Sample:
     ----------
     small : (S, h, w) float32 ndarray
         Block means of normalised frames.
-    darkest, brightest : (H, W) ndarray of uint8 or uint16
-        Extremes over the sampled frames; equal where nothing changes.
     factor : int
         Pixels per block, along rows and columns.
+    darkest, brightest : (H, W) ndarray of uint8 or uint16, or None
+        Extremes over the sampled frames; equal where nothing changes. None when the edge of the
+        first frame shows no constant value, so that nothing can be a shutter.
     """
 
     small: npt.NDArray[np.float32]
-    darkest: npt.NDArray[np.unsignedinteger]
-    brightest: npt.NDArray[np.unsignedinteger]
     factor: int
+    darkest: Frame | None = None
+    brightest: Frame | None = None
 
 
-def take_sample(frames: FrameSource, count: int = SAMPLED_FRAMES) -> Sample:
-    """Decode up to ``count`` frames.
+def take_sample(frames: FrameSource, count: int = SAMPLED_FRAMES, *, extremes: bool = False) -> Sample:
+    """Decode up to ``count`` frames; ``extremes`` asks for the extremes whatever the edge looks like.
 
     Raises
     ------
@@ -51,16 +53,34 @@ def take_sample(frames: FrameSource, count: int = SAMPLED_FRAMES) -> Sample:
     indices = sorted({round(k) for k in np.linspace(0, n - 1, min(n, count))})
     place = {index: k for k, index in enumerate(indices)}
     small = np.empty((len(indices), max(1, height // factor), max(1, width // factor)), np.float32)
+    first = frames.read(0)
+    small[0] = _block_means(first, factor)
+    wanted = extremes or _has_constant_edge(first)
 
-    def update(extremes: _Extremes | None, index: int, frame: Frame) -> _Extremes:
+    def update(found: _Extremes | None, index: int, frame: Frame) -> _Extremes | None:
         small[place[index]] = _block_means(frame, factor)
-        if extremes is None:
+        if not wanted:
+            return None
+        if found is None:
             return frame.copy(), frame.copy()
-        return np.minimum(extremes[0], frame, out=extremes[0]), np.maximum(extremes[1], frame, out=extremes[1])
+        return np.minimum(found[0], frame, out=found[0]), np.maximum(found[1], frame, out=found[1])
 
-    extremes = reduce_frames(frames, lambda: None, update, _merged, indices=indices)
-    assert extremes is not None
-    return Sample(small, *extremes, factor)
+    found = reduce_frames(frames, lambda: None, update, _merged, indices=indices[1:]) if len(indices) > 1 else None
+    if not wanted:
+        return Sample(small, factor)
+    both = _merged((first, first), found)
+    return Sample(small, factor, *(both or (first, first)))
+
+
+def edges(image: npt.NDArray) -> npt.NDArray:
+    """Return the outermost pixels of an image, corners twice."""
+    return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+
+
+def _has_constant_edge(frame: Frame) -> bool:
+    """Whether one value is much more frequent on the edge than noise lets any be."""
+    _, counts = np.unique(edges(frame), return_counts=True)
+    return bool(counts.max() >= _CONSTANT_EDGE_SHARE * counts.sum())
 
 
 def median_over_time(stack: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -87,9 +107,13 @@ def _merged(a: _Extremes | None, b: _Extremes | None) -> _Extremes | None:
 
 
 def _block_means(frame: npt.NDArray, factor: int) -> npt.NDArray[np.float32]:
-    """Average every other row of each block, rows first: numpy adds whole rows much faster than small tiles."""
+    """Average every other row of each block, adding whole rows: much faster in numpy than reducing small tiles."""
     height, width = (max(1, side // factor) for side in frame.shape)
     rows, columns = min(factor, frame.shape[0]), min(factor, frame.shape[1])
-    strips = frame[: height * rows].reshape(height, rows, -1)[:, ::2].sum(axis=1, dtype=np.uint32)
-    blocks = strips[:, : width * columns].reshape(height, width, columns).sum(axis=2, dtype=np.uint32)
+    strips = np.zeros((height, width * columns), np.uint32)
+    for row in range(0, rows, 2):
+        strips += frame[row : height * rows : rows, : width * columns]
+    blocks = np.zeros((height, width), np.uint32)
+    for column in range(columns):
+        blocks += strips[:, column::columns]
     return blocks.astype(np.float32) / (-(-rows // 2) * columns)

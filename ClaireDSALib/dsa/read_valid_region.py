@@ -11,7 +11,8 @@ from ClaireDSALib.dsa.dicom_groups import places
 from ClaireDSALib.dsa.dicom_header import integer, numbers, texts
 from ClaireDSALib.dsa.dicom_instance import Instance
 from ClaireDSALib.dsa.pixels import Normalisation
-from ClaireDSALib.dsa.read_sample import Sample
+from ClaireDSALib.dsa.read_sample import Sample, edges
+from ClaireDSALib.dsa.series import Frame
 
 Mask = npt.NDArray[np.bool_]
 
@@ -49,9 +50,17 @@ def region_from_pixels(
     instance: Instance, sample: Sample, normalisation: Normalisation, max_value: int, *, subtracted: bool
 ) -> Mask | None:
     """Return the pixels that are neither padding nor a border of one constant value; None when all are picture."""
-    outside = _padding(instance, sample, normalisation) | _border(sample, max_value, subtracted=subtracted)
+    if sample.darkest is None or sample.brightest is None:
+        return None
+    extremes = sample.darkest, sample.brightest
+    outside = _padding(instance, *extremes, normalisation) | _border(*extremes, max_value, subtracted=subtracted)
     share = outside.mean()
     return ~outside if _SMALLEST_BORDER <= share <= 1 - _SMALLEST_PICTURE else None
+
+
+def may_be_padded(instance: Instance) -> bool:
+    """Whether the header names a value that stands for no picture."""
+    return integer(instance.dataset, "PixelPaddingValue") is not None
 
 
 def both(first: Mask | None, second: Mask | None) -> Mask | None:
@@ -104,48 +113,43 @@ def _grid(shape: tuple[int, int]) -> tuple[npt.NDArray, npt.NDArray]:
     return row, column
 
 
-def _padding(instance: Instance, sample: Sample, normalisation: Normalisation) -> Mask:
+def _padding(instance: Instance, darkest: Frame, brightest: Frame, normalisation: Normalisation) -> Mask:
     value = integer(instance.dataset, "PixelPaddingValue")
     if value is None or not -(2**15) <= value < 2**16:
-        return np.zeros(sample.darkest.shape, bool)
+        return np.zeros(darkest.shape, bool)
     limit = integer(instance.dataset, "PixelPaddingRangeLimit")
     ends = [value, value if limit is None or not -(2**15) <= limit < 2**16 else limit]
     stored = np.array(ends, np.int64).astype(instance.form.dtype)
     low, high = sorted(normalisation.apply(stored).tolist())
-    return (sample.darkest >= low) & (sample.brightest <= high)
+    return (darkest >= low) & (brightest <= high)
 
 
-def _border(sample: Sample, max_value: int, *, subtracted: bool) -> Mask:
+def _border(darkest: Frame, brightest: Frame, max_value: int, *, subtracted: bool) -> Mask:
     """Pixels of the border's most frequent value that never change and touch the border."""
-    same = sample.darkest == sample.brightest
-    edges = [_edges(one) for one in (sample.darkest, same)]
-    still = edges[0][edges[1]]
+    same = darkest == brightest
+    still = edges(darkest)[edges(same)]
     if not len(still):
         return np.zeros_like(same)
     values, counts = np.unique(still, return_counts=True)
     value = int(values[counts.argmax()])
-    same &= sample.darkest == value
+    same &= darkest == value
     if same.mean() < _SMALLEST_BORDER:
         return np.zeros_like(same)
     labels, _ = ndimage.label(same)
-    touching = np.unique(_edges(labels))
+    touching = np.unique(edges(labels))
     border = np.isin(labels, touching[touching > 0])
     if value == max_value and not subtracted and not _is_rectangular(~border):
         return np.zeros_like(border)
-    return border if subtracted else border | _ringing(border, value, sample)
+    return border if subtracted else border | _ringing(border, value, brightest)
 
 
-def _edges(image: npt.NDArray) -> npt.NDArray:
-    return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
-
-
-def _ringing(border: Mask, value: int, sample: Sample) -> Mask:
+def _ringing(border: Mask, value: int, brightest: Frame) -> Mask:
     """Pixels close to a black border and almost as dark: lossy compression blurs the edge into its blocks."""
-    tolerance = _RINGING_SHARE * float(sample.brightest.max())
+    tolerance = _RINGING_SHARE * float(brightest.max())
     if value > tolerance or not border.any():
         return np.zeros_like(border)
     near = ndimage.maximum_filter(border.view(np.uint8), 2 * _RINGING_REACH_PX + 1).view(bool)
-    return near & (sample.brightest <= value + tolerance)
+    return near & (brightest <= value + tolerance)
 
 
 def _is_rectangular(inside: Mask) -> bool:
