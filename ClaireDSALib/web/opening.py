@@ -84,11 +84,22 @@ def _open_review(report_file: Path) -> Opened:
 
 
 def _arrays(folder: Path, run: RunReport) -> dict[str, Any]:
-    file = folder / run.files.get("arrays.npz", f"{run.run_id}/arrays.npz")
-    if not file.resolve().is_relative_to(folder.resolve()) or not file.is_file():
-        return {}
-    with np.load(file, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    """Pictures as 16-bit TIFF, everything else in one compressed file; nothing outside the folder is read."""
+    import tifffile
+
+    arrays: dict[str, Any] = {}
+    for name in ("minip", "subtracted_minip"):
+        if (picture := _inside(folder, run.files.get(f"{name}.tif", ""))) is not None:
+            arrays[name] = tifffile.imread(picture)
+    if arrays and (rest := _inside(folder, run.files.get("arrays.npz", ""))) is not None:
+        with np.load(rest, allow_pickle=False) as stored:
+            arrays |= {name: stored[name] for name in stored.files}
+    return arrays
+
+
+def _inside(folder: Path, name: str) -> Path | None:
+    file = folder / name
+    return file if name and file.resolve().is_relative_to(folder.resolve()) and file.is_file() else None
 
 
 def _picture_series(run: RunReport, arrays: dict[str, Any]) -> DsaSeries:
