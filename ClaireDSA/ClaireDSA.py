@@ -98,9 +98,6 @@ class ClaireDSAParameterNode:
     device: Device = Device.AUTO
     segmentUnsuitable: bool = False
     reviewer: str = ""
-    exportFolder: Path = Path()
-    batchInput: Path = Path()
-    batchOutput: Path = Path()
 
 
 class ClaireDSAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

@@ -55,6 +55,8 @@ class Batch:
                 raise ValueError(msg)
             if not self._ensure():
                 return
+            self._ui.batchInputEdit.addCurrentPathToHistory()
+            self._ui.batchOutputEdit.addCurrentPathToHistory()
             self._rows = {}
             self._ui.batchTable.setRowCount(len(cases))
             for row, case in enumerate(cases):

@@ -64,8 +64,9 @@ class CasePanel:
         self.table.fill([])
 
     def titles(self) -> dict[str, str]:
-        """Run id -> name."""
-        return {r: self.table.row(r).title for r in self.table.run_ids}
+        """Run id -> name with view."""
+        rows = [self.table.row(r) for r in self.table.run_ids]
+        return {row.run_id: f"{row.title} {row.view}" for row in rows}
 
     def write_reports(self) -> None:
         """Show verdict and thrombus of every run as the report has them now."""
@@ -138,10 +139,11 @@ class CasePanel:
     def _row(self, run_id: str) -> RunRow:
         nodes, _results = self._session.case.nodes(run_id)
         about = self._session.case.description(nodes)
+        view = about.get("geometry", {}).get("view", "unknown")
         return RunRow(
             run_id,
-            nodes.sequence.GetName(),
-            words.plain(about.get("geometry", {}).get("view", "unknown")),
+            nodes.sequence.GetName().removesuffix(f" {view}"),
+            words.plain(view),
             nodes.sequence.GetNumberOfDataNodes(),
             pictures.pixmap(pictures.thumbnail(nodes.sequence)),
             tip="\n".join(about.get("warnings", ())),

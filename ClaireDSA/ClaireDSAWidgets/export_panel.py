@@ -24,10 +24,11 @@ class ExportPanel:
     def export(self) -> None:
         """Write everything that is in the report now."""
         with slicer.util.tryWithErrorDisplay(_("The report could not be exported.")):
-            self._target = self._session.parameters.exportFolder
+            self._target = Path(self._session.ui.exportFolderEdit.currentPath)
             series, result = self._session.case.exported(self._target)
             from ClaireDSALib.export.files import write_case
 
+            self._session.ui.exportFolderEdit.addCurrentPathToHistory()
             self._background.start(lambda: write_case(self._target, series, result))
             self._session.ui.exportButton.enabled = False
             self._session.say(_("Exporting …"))

@@ -24,9 +24,9 @@ class Layout(enum.Enum):
 
     def label(self) -> str:
         return {
-            Layout.SINGLE: _("Run and projection"),
-            Layout.BIPLANE: _("Biplane: two runs with projections"),
-            Layout.BEFORE_AFTER: _("Before and after: two projections"),
+            Layout.SINGLE: _("Single"),
+            Layout.BIPLANE: _("Biplane"),
+            Layout.BEFORE_AFTER: _("Before and after"),
         }[self]
 
     @property

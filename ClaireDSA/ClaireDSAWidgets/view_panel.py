@@ -57,7 +57,7 @@ class ViewPanel:
         self.place()
 
     def explain(self, class_name: str) -> None:
-        """Show the class-activation map of a class of the selected property."""
+        """Show the class-activation map of a class of the selected property, in every run shown."""
         from ClaireDSALib.mrml import set_active_cam
 
         session = self._session
@@ -65,8 +65,11 @@ class ViewPanel:
         _nodes, results = session.case.nodes(session.selected_run)
         if label is None or results is None or (label.name, class_name) not in results.cams:
             return
-        legend = set_active_cam(session.case.host, results, label.name, class_name)
-        session.ui.legendLabel.text = pictures.legend_html(legend)
+        for run_id in reversed(self._shown_runs().values()):
+            _nodes, results = session.case.nodes(run_id)
+            if results is not None and (label.name, class_name) in results.cams:
+                legend = set_active_cam(session.case.host, results, label.name, class_name)
+        session.ui.legendLabel.text = pictures.legend_html(legend)  # of the selected run, which came last
         with session.hushed():
             choose(session.ui.overlayCombo, "cam")
         self.place()
@@ -128,13 +131,16 @@ class ViewPanel:
             return
         from ClaireDSALib.mrml import set_overlay
 
-        _nodes, results = session.case.nodes(session.selected_run)
-        if results is not None:
-            session.ui.legendLabel.text = pictures.legend_html(set_overlay(session.case.host, results, name))
-            self.place()
+        legend = None
+        for run_id in reversed(self._shown_runs().values()):
+            _nodes, results = session.case.nodes(run_id)
+            if results is not None and (not name or name in results.volumes):
+                legend = set_overlay(session.case.host, results, name)
+        session.ui.legendLabel.text = pictures.legend_html(legend)  # of the selected run, which came last
+        self.place()
 
     def _offer_projections(self, results: Any) -> None:
-        titles = (_("Subtracted minimum over time"), _("Minimum over time"), _("Colour-coded flow"))
+        titles = (_("Subtracted MinIP"), _("MinIP"), _("Colour-coded flow"))
         combo = self._session.ui.projectionCombo
         before = chosen(combo)
         with self._session.hushed():

@@ -79,6 +79,7 @@ class qSlicerLayoutManager(VtkSignals, QtCore.QObject):
         for widget in (*self._slices.values(), *self._plots.values()):
             widget.setParent(None)
         if self._content is not None:
+            self._content.setParent(None)
             self._content.deleteLater()
         self._content = self._build(ET.fromstring(description))
         self._viewport.layout().addWidget(self._content)
