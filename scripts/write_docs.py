@@ -1,4 +1,5 @@
-"""Write what is made from the code: the report's schema, docs/report.md, docs/cli.md and the README's model table.
+"""Write what is made from the code: the report's schema, docs/report.md, docs/cli.md, docs/index.md, the
+README's model table.
 
 ``python scripts/write_docs.py`` writes; ``--check`` only says what is out of date (exit code 1).
 """
@@ -54,6 +55,15 @@ def cli_page() -> str:
     return "\n".join([_CLI_HEAD, *(f"## {title}\n\n```text\n{text}\n```\n" for title, text in _help_texts())])
 
 
+def index_page() -> str:
+    """docs/index.md: every page in docs, the ones for users first."""
+    folder = ROOT / "docs"
+    pages = {path.relative_to(folder).as_posix() for path in folder.rglob("*.md")} - {"index.md"}
+    ordered = [*(name for name in _FOR_WHOM if name in pages), *sorted(pages - set(_FOR_WHOM))]
+    rows = "\n".join(f"| [{_heading(folder / name)}]({name}) | {_FOR_WHOM.get(name, '')} |" for name in ordered)
+    return f"# Documents\n\n| page | for whom |\n|---|---|\n{rows}\n"
+
+
 def readme() -> str:
     """README.md with its model table brought up to date."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -66,9 +76,22 @@ MADE: dict[str, Callable[[], str]] = {
     "ClaireDSALib/pipeline/report_schema.json": schema_text,
     "docs/report.md": report_page,
     "docs/cli.md": cli_page,
+    "docs/index.md": index_page,
     "README.md": readme,
 }
 """File -> what makes its text."""
+
+_FOR_WHOM = {
+    "slicer.md": "whoever works in Slicer: a first case, step by step",
+    "web.md": "whoever reviews in a browser",
+    "cli.md": "whoever runs `claire-dsa`; written from its `--help`",
+    "report.md": "whoever reads `report.json` with a program; written from the code",
+    "reading.md": "whoever wonders how times, scale, view, polarity and pairs were found",
+    "physics.md": "whoever wonders how subtraction, motion correction, maps and vessels are computed",
+    "simulator.md": "whoever wants to know what the simulated angiograms are, and what they are not",
+    "architecture.md": "whoever changes the code",
+    "decisions.md": "whoever wonders why it is so",
+}
 
 _REPORT_HEAD = """# The report
 
@@ -100,6 +123,13 @@ Results go to standard output, everything else (progress, skipped files) to stan
 1 nothing usable found, 2 bad usage, 3 some inputs failed (each is listed with its reason), 130 interrupted. A file
 appears whole or not at all, also after Ctrl-C. This page is written by `python scripts/write_docs.py`.
 """
+
+
+def _heading(page: Path) -> str:
+    return next(
+        (line.lstrip("# ") for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("# ")),
+        page.stem,
+    )
 
 
 def _differs(path: str, text: str) -> bool:

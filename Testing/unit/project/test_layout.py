@@ -58,6 +58,26 @@ def test_what_is_made_from_the_code_is_up_to_date():
     assert done.returncode == 0, f"run 'python scripts/write_docs.py': {done.stdout}{done.stderr}"
 
 
+def test_every_document_is_found_from_the_index():
+    index = (ROOT / "docs" / "index.md").read_text()
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    assert {name for name in pages if f"({name})" not in index} == set()
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))])
+def test_links_between_documents_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", text)
+    assert [target for target in targets if not ((ROOT / page).parent / target).exists()] == []
+
+
+def test_the_readme_shows_the_commands_that_are_run():
+    readme = (ROOT / "README.md").read_text()
+    for command in ("make demo", "make test", "make bench"):
+        assert command in readme
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
 def test_no_torchvision_among_the_pins():
     """Installing it replaces the pinned torch by another build."""
     assert "torchvision" not in (ROOT / "constraints.txt").read_text()
