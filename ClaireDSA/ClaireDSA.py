@@ -268,8 +268,6 @@ class ClaireDSAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         session.parameters = node
         if node is None:
             return
-        if not node.reviewer:
-            node.reviewer = settings_panel.value("reviewer", "")
         with session.hushed():
             self._connections = node.connectGui(self.ui)
         self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._parameters_changed)
@@ -312,11 +310,18 @@ class ClaireDSALogic(ScriptedLoadableModuleLogic):
 
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
+        settings_panel.apply_model_folder()
         self.case = Case()
         self._rules: tuple[str, float] | None = None
 
     def getParameterNode(self) -> Any:
-        return ClaireDSAParameterNode(super().getParameterNode())
+        node = super().getParameterNode()
+        is_new = not node.GetParameter("device")
+        parameters = ClaireDSAParameterNode(node)
+        if is_new:
+            parameters.reviewer = settings_panel.value("reviewer", "")
+            parameters.device = Device(settings_panel.value("device", Device.AUTO.value))
+        return parameters
 
     def isCurrent(self, parameters: Any) -> bool:
         """True while the parameters are those of the scene."""

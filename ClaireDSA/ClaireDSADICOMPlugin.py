@@ -45,15 +45,12 @@ class ClaireDSADICOMPluginClass(DICOMPlugin):
 
     def examineForImport(self, fileLists: Iterable[list[str]]) -> list[Any]:
         """Offer every run; the two views of a biplane run, which may be two DICOM series, as one."""
-        cached: list[Any] = []
-        wanted: list[str] = []
-        for files in fileLists:
-            found = self.getCachedLoadables(files)
-            if found is not None:
-                cached += found
-            else:
-                wanted += [f for f in files if self._may_be_a_run(f)]
-        return cached + self.examineFiles(wanted)
+        wanted = [f for files in fileLists for f in files if self._may_be_a_run(f)]
+        found = self.getCachedLoadables(wanted) if wanted else []
+        if found is None:
+            found = self.examineFiles(wanted)
+            self.cacheLoadables(wanted, found)
+        return found
 
     def examineFiles(self, files: list[str]) -> list[Any]:
         """Offer the runs of some files; reads headers, no pixels."""
@@ -74,6 +71,7 @@ class ClaireDSADICOMPluginClass(DICOMPlugin):
 
     def load(self, loadable: Any) -> Any:
         """Put the runs of a loadable into the scene; returns the volume node of the first."""
+        from ClaireDSAWidgets import settings_panel
         from ClaireDSAWidgets.case import Case
 
         from ClaireDSALib.dsa.read import read
@@ -86,9 +84,10 @@ class ClaireDSADICOMPluginClass(DICOMPlugin):
             reasons = "; ".join(s.reason for s in result.skipped)
             logging.error("CLAIRE-DSA could not load %s: %s", loadable.name, reasons)
             return False
-        for one in nodes:
-            self.addSeriesInSubjectHierarchy(loadable, one.proxy)
-            _move_run_to_study(one)
+        if not settings_panel.value("pseudonymousScene", False):
+            for one in nodes:
+                self.addSeriesInSubjectHierarchy(loadable, one.proxy)
+                _move_run_to_study(one)
         slicer.util.setSliceViewerLayers(background=nodes[0].proxy, fit=True)
         return nodes[0].proxy
 

@@ -11,7 +11,11 @@ from typing import Any
 
 import qt
 
+from . import settings_panel
+
 POLL_MS = 60
+_WARM_S, _COLD_S = 600.0, 5.0
+"""The process ends, and frees the graphics card, after so long without a job."""
 _GIL_PAUSE_S = 0.003
 """Slicer's main thread holds Python's lock while Qt waits; this pause lets the worker's reader thread run."""
 
@@ -102,7 +106,8 @@ class Jobs:
         if self._worker is None:
             from ClaireDSALib.pipeline.worker import Worker
 
-            self._worker = Worker(shutil.which("PythonSlicer") or sys.executable)
+            idle_s = _WARM_S if settings_panel.value("keepWarm", True) else _COLD_S
+            self._worker = Worker(shutil.which("PythonSlicer") or sys.executable, idle_s=idle_s)
         return self._worker
 
     def _poll(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import ctk
@@ -9,7 +10,10 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-_TEXT, _CHECK = "text", "checked"
+from .choices import Device
+
+_HOME_VARIABLE = "CLAIRE_DSA_HOME"
+"""Where the library looks for the user's own models."""
 
 
 def add() -> Any:
@@ -18,29 +22,28 @@ def add() -> Any:
         return None
     panel = ctk.ctkSettingsPanel()
     form = qt.QFormLayout(panel)
-    rows = (
-        (_("Folder of more models:"), "ClaireDSA/modelFolder", _("Bundles here are offered beside the shipped ones")),
-        (
-            _("Folder of Python wheels:"),
-            "ClaireDSA/wheelsFolder",
-            _("For machines without internet; leave empty to download"),
-        ),
-        (_("Reviewer:"), "ClaireDSA/reviewer", _("Name or initials written beside corrections")),
-    )
-    for label, key, tip in rows:
+    for label, key, tip in (
+        (_("Folder of your own models:"), "modelFolder", _("Read at the next start; empty for the usual place")),
+        (_("Folder of Python wheels:"), "wheelsFolder", _("For machines without internet; empty to download")),
+        (_("Reviewer:"), "reviewer", _("Name or initials written beside corrections")),
+    ):
         edit = qt.QLineEdit()
         edit.toolTip = tip
         form.addRow(label, edit)
-        panel.registerProperty(key, edit, _TEXT, qt.SIGNAL("textChanged(QString)"))
-    checks = (
-        (_("Leave study and series numbers out of exported reports"), "ClaireDSA/privateExport"),
-        (_("Keep the analysis process warm between runs"), "ClaireDSA/keepWarm"),
-    )
-    for label, key in checks:
+        panel.registerProperty(f"ClaireDSA/{key}", edit, "text", qt.SIGNAL("textChanged(QString)"))
+    device = qt.QComboBox()
+    for choice in Device:
+        device.addItem(choice.value)
+    form.addRow(_("Device in new scenes:"), device)
+    panel.registerProperty("ClaireDSA/device", device, "currentText", qt.SIGNAL("currentTextChanged(QString)"))
+    for label, key, default in (
+        (_("Keep names of patients and studies out of the scene when loading DICOM"), "pseudonymousScene", False),
+        (_("Keep the analysis process ready for ten minutes after the last run"), "keepWarm", True),
+    ):
         check = qt.QCheckBox(label)
-        check.checked = True
+        check.checked = default
         form.addRow(check)
-        panel.registerProperty(key, check, _CHECK, qt.SIGNAL("toggled(bool)"))
+        panel.registerProperty(f"ClaireDSA/{key}", check, "checked", qt.SIGNAL("toggled(bool)"))
     slicer.app.settingsDialog().addPanel("CLAIRE-DSA", panel)
     return panel
 
@@ -51,3 +54,9 @@ def value(key: str, default: Any) -> Any:
     if isinstance(default, bool):
         return slicer.util.toBool(stored)
     return type(default)(stored)
+
+
+def apply_model_folder() -> None:
+    """Tell the library, and the processes it starts, where the user's own models lie."""
+    if folder := value("modelFolder", ""):
+        os.environ[_HOME_VARIABLE] = folder

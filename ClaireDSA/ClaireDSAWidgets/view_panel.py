@@ -185,7 +185,7 @@ class ViewPanel:
         nodes, _results = self._session.case.nodes(run_id)
         if error is not None:
             self._not_subtractable.add(run_id)
-            self._session.say(_("This run cannot be subtracted: {why}").format(why=error))
+            self._session.ui.subtractedCheck.toolTip = _("Not subtracted: {why}").format(why=error)
         elif nodes is not None:
             self._session.case.add_subtracted(nodes, *result)
         self.place()
