@@ -140,12 +140,19 @@ class Viewer:
         wslink_server.app.router.add_get("/export/{file}", self.export.serve)
 
     def _ready(self, on_ready: Callable[[str], None]) -> None:
+        asyncio.get_running_loop().set_exception_handler(_expected_or_log)
         on_ready(self.address())
         if self.options.path is not None:
             create_task(self.case.open(self.options.path))
         elif self.options.demo:
             self.case.open_demo()
         asyncio.get_running_loop().call_later(1.0, self.case.warm_up)
+
+
+def _expected_or_log(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A browser that goes away while a picture is on its way is nothing to report."""
+    if not isinstance(context.get("exception"), ConnectionError):
+        loop.default_exception_handler(context)
 
 
 async def _alive(_: web.Request) -> web.Response:

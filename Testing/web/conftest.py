@@ -179,9 +179,12 @@ class Visitor:
 
     def wait_state(self, expression, timeout_s=30):
         """Wait until a JavaScript expression over ``s(name)`` holds."""
-        self.page.wait_for_function(
-            f"() => {{ const s = (n) => window.trame.state.get(n); return {expression}; }}", timeout=1000 * timeout_s
-        )
+        check = f"""() => {{
+          const s = (name) => window.trame?.state?.get(name);
+          if (s('screen') === undefined) return false;
+          return {expression};
+        }}"""
+        self.page.wait_for_function(check, timeout=1000 * timeout_s)
 
     def grey(self, view):
         """32 x 32 grey values of the picture in a view, flat."""

@@ -70,7 +70,7 @@ def test_the_page_comes_back_after_the_server_was_away(saved_review, visitor, tm
     visitor.page.locator("#claire-lost").wait_for(timeout=15000)
     server = Server(tmp_path / "second.txt", *arguments)
     visitor.page.wait_for_function(
-        "window.trame && !document.getElementById('claire-lost') && window.trame.state.get('screen') === 'review'",
+        "!document.getElementById('claire-lost') && window.trame?.state?.get('screen') === 'review'",
         timeout=60000,
     )
     visitor.wait_picture("sequence")

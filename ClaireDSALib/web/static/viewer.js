@@ -41,16 +41,21 @@
   }
 
   // The server answers while it lives; when it comes back after a pause, the page starts anew with its state.
+  // A server that is ending still answers for a moment, hence several rounds without a socket before a reload.
   let lost = false;
+  let roundsWithoutSocket = 0;
   async function watch() {
+    let alive = false;
     try {
       const answer = await fetch("alive", { cache: "no-store" });
-      const text = answer.ok ? await answer.text() : "";
-      const connected = window.trame && window.trame.client && window.trame.client.isConnected();
-      if (answer.ok && (lost || !connected) && text === "alive") { location.reload(); return; }
-      if (answer.ok) banner(false);
-    } catch (_) { lost = true; banner(true); }
-    setTimeout(watch, lost ? 1000 : 3000);
+      alive = answer.ok && (await answer.text()) === "alive";
+    } catch (_) { alive = false; }
+    const connected = window.trame && window.trame.client && window.trame.client.isConnected();
+    roundsWithoutSocket = alive && !connected ? roundsWithoutSocket + 1 : 0;
+    if (alive && (lost || roundsWithoutSocket > 3)) { location.reload(); return; }
+    lost = lost || !alive;
+    banner(lost || roundsWithoutSocket > 1);
+    setTimeout(watch, 1000);
   }
   function banner(show) {
     let element = document.getElementById("claire-lost");
@@ -62,5 +67,5 @@
     element.textContent = "Connection lost. Trying again …";
     document.body.appendChild(element);
   }
-  setTimeout(watch, 3000);
+  setTimeout(watch, 2000);
 })();
