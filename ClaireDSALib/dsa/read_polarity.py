@@ -15,8 +15,9 @@ from ClaireDSALib.dsa.pixels import relation_of
 from ClaireDSALib.dsa.read_sample import median_over_time
 
 DECISIVE_DARKENING = 1.25
-"""From here on the pixels decide where the header says nothing. Simulated cerebral runs reach 2 to 3.7 when
-subtracted and 0.2 to 1.8 raw; the beating heart of a real coronary run, whose contrast is dark, reaches -0.9."""
+"""From here on the pixels decide where the header says nothing. Simulated cerebral runs of still heads
+reach 2 to 3.7 subtracted and 0.2 to 1.8 raw, with severe motion -0.5 to 1; the beating heart of a real coronary run,
+whose contrast is dark, reaches -0.9."""
 OVERRULING_DARKENING = 1.6
 """From here on the pixels overrule what the header says."""
 
