@@ -152,12 +152,13 @@ def _inputs(job: dict[str, Any], cancelled: Any) -> tuple[list[Any], list[Any], 
     series = [load_series(folder) for folder in job.get("stored", ())]
     pairs: list[Any] = []
     skipped: list[Any] = []
-    for path in job.get("paths", ()):
+    if job.get("paths"):
         if cancelled():
             raise Cancelled
         from ClaireDSALib.dsa.read import read
 
-        found = read(path)
+        # All at once: the two views of a biplane run may lie in different files.
+        found = read(tuple(job["paths"]))
         series += found.series
         pairs += found.pairs
         skipped += found.skipped
