@@ -1,6 +1,7 @@
 # make demo   simulate a case, analyse it, open it in the browser   (ARGS=--no-open: only say where it is)
 # make test   everything that is checked, as continuous integration runs it
 # make bench  ratios against named peers, measured side by side
+# make generate   write again what is made from the code
 # Each does its own set-up; a second run starts at once.
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench setup lint pytest clean
+.PHONY: demo test bench setup lint pytest generate clean
 
 setup:
 	@$(PYTHON) scripts/setup.py --venv $(VENV)
@@ -29,6 +30,11 @@ pytest:
 
 bench: setup
 	$(BIN)/python -m Testing.benchmarks $(ARGS)
+
+# After adding files, verbs or models: write what is made from the code (lists, schema, docs, README table).
+generate:
+	$(BIN)/python Testing/slicer/cmake_lists.py --write
+	$(BIN)/python scripts/write_docs.py
 
 clean:
 	rm -rf $(VENV) demo .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
