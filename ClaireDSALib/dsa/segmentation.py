@@ -26,6 +26,12 @@ BACKGROUND_FRACTION = 0.2
 NOISE_SIGMAS = 3.0
 """A vessel pixel stands at least this many standard deviations of the noise above the background."""
 
+NOISY_FRACTION = 0.15
+SMOOTHING_PX = 1.5
+"""A picture whose noise limit exceeds this share of its strongest contrast is smoothed first (pixels of 512)."""
+
+STRONGEST_PERCENTILE = 99.9
+
 SEED_FACTOR = 3.0
 """A vessel must somewhere have a ridge this many times as high as the ridge threshold."""
 
@@ -80,7 +86,8 @@ def segment_classical(
     1. Local contrast: the picture minus a wide median.
     2. Threshold of its positive part by the triangle method (Zack et al. 1977, doi 10.1177/25.7.70454), made for
        one large peak, the background, with a long tail, the vessels; and at least three standard deviations of
-       the noise, which the negative part tells.
+       the noise, which the negative part tells. A picture so noisy that this limit exceeds 15 % of its strongest
+       contrast is smoothed a little and measured again.
     3. Hysteresis along vessels: of what is above, pieces stay that hold a ridge (Sato) three times as high as the
        triangle threshold of the ridges.
     4. Pieces below a five-thousandth of the picture are dropped.
@@ -127,16 +134,44 @@ def without_small_pieces(mask: Mask) -> Mask:
 
 
 def _segment(picture: npt.NDArray[np.float32], region: Mask) -> tuple[Mask, float]:
+    level = _levels(picture, region)
+    if level.noise * NOISE_SIGMAS > NOISY_FRACTION * level.strongest:
+        level = _levels(_smoothed(picture, region), region)
+    if level.strongest <= 0:
+        return np.zeros(picture.shape, bool), 0.0
+    threshold = max(level.triangle, NOISE_SIGMAS * level.noise)
+    candidate = (level.contrast > threshold) & region
+    ridges = sato(np.minimum(level.contrast, level.strongest), _scales(picture.shape))
+    seeds = candidate & (ridges > SEED_FACTOR * float(threshold_triangle(ridges[region])))
+    mask = ndimage.binary_propagation(seeds, structure=_EIGHT, mask=candidate)
+    return _without_small_pieces(mask, round(SMALLEST_PIECE_FRACTION * mask.size)), threshold
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """Local contrast, 0 or more, and the levels found in it."""
+
+    contrast: npt.NDArray[np.float32]
+    triangle: float
+    noise: float
+    strongest: float
+    """Robust maximum: a clip or a coil must not set the scale."""
+
+
+def _levels(picture: npt.NDArray[np.float32], region: Mask) -> _Levels:
     signed = _local_contrast(picture, region)
     contrast = np.maximum(signed, 0)
     if not contrast.any():
-        return np.zeros(picture.shape, bool), 0.0
-    threshold = max(float(threshold_triangle(contrast[region])), NOISE_SIGMAS * _noise_below(signed[region]))
-    candidate = (contrast > threshold) & region
-    ridges = sato(contrast, _scales(picture.shape))
-    seeds = candidate & (ridges > SEED_FACTOR * float(threshold_triangle(ridges[region])))
-    mask = ndimage.binary_propagation(seeds, structure=_EIGHT, mask=candidate)
-    return without_small_pieces(mask), threshold
+        return _Levels(contrast, 0.0, 0.0, 0.0)
+    values = contrast[region]
+    strongest = float(np.percentile(values, STRONGEST_PERCENTILE)) or float(values.max())
+    triangle = float(threshold_triangle(np.minimum(values, strongest)))
+    return _Levels(contrast, triangle, _noise_below(signed[region]), strongest)
+
+
+def _smoothed(picture: npt.NDArray[np.float32], region: Mask) -> npt.NDArray[np.float32]:
+    sigma = max(_SMALLEST_SIGMA_PX, SMOOTHING_PX * max(picture.shape) / _SCALES_FOR_PX)
+    return ndimage.gaussian_filter(np.where(region, picture, np.median(picture[region])), sigma)
 
 
 def _from_minip(minip: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
