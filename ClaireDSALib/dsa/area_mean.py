@@ -10,7 +10,8 @@ def area_mean(picture: npt.NDArray, factor: int) -> npt.NDArray[np.float32]:
     """Mean over ``factor`` x ``factor`` blocks: ``(H, W)`` -> ``(H // factor, W // factor)`` float32.
 
     Whole rows are added first, because that runs at the speed of memory: for blocks of eight about five times
-    faster than ``mean`` over two axes at once. Rows and columns that fill no block are left out; a side shorter than a block is one block.
+    faster than ``mean`` over two axes at once. Rows and columns that fill no block are left
+    out; a side shorter than a block is one block.
 
     Raises
     ------

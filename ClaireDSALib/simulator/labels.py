@@ -66,8 +66,9 @@ def nine_labels(
     """Labels of one run.
 
     A label is None where the question has no answer: circulation of a run without contrast, of the arch and of the
-    groin; device where hardly anything of it shows. The side is ``undetermined`` where a reader cannot tell it from the picture: lateral views (left and right
-    look alike), vertebral and arch injections, runs without contrast.
+    groin; device where hardly anything of it shows. The side is ``undetermined`` where a
+    reader cannot tell it from the picture: lateral views (left and right look alike), vertebral and arch injections,
+    runs without contrast.
 
     Parameters
     ----------

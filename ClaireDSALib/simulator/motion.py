@@ -93,7 +93,14 @@ def draw_motion(
     )
 
 
-def fit_motion(motion: Motion, grade: MotionGrade, attenuation: Image, region: npt.NDArray[np.bool_], spacing_mm: float, rng: np.random.Generator) -> tuple[Motion, float]:  # fmt: skip
+def fit_motion(
+    motion: Motion,
+    grade: MotionGrade,
+    attenuation: Image,
+    region: npt.NDArray[np.bool_],
+    spacing_mm: float,
+    rng: np.random.Generator,
+) -> tuple[Motion, float]:
     """Scale a motion until its artefact has the asked grade.
 
     Parameters

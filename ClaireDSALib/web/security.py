@@ -77,7 +77,7 @@ class Gate:
                     "This viewer serves one browser at a time and is open elsewhere. Close it there, then reload.",
                 )
             # The token leaves the address, so that it stays out of history and screenshots.
-            response = (
+            response: web.StreamResponse = (
                 web.Response(status=303, headers={"Location": "/index.html"}) if request.query_string else _index()
             )
         else:
