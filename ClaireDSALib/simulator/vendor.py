@@ -91,12 +91,16 @@ LOOKS: dict[str, VendorLook] = {
     for look in (
         VendorLook("linear"),
         VendorLook("north", "LIN", 12, edge_gain=0.5, background=0.5, opacity_range=1.1, shutter="background"),
-        VendorLook("east", "LOG", 12, edge_gain=0.25, edge_sigma_px=2.2, background=0.72, opacity_range=1.6, recursion=0.15),
+        VendorLook(
+            "east", "LOG", 12, edge_gain=0.25, edge_sigma_px=2.2, background=0.72, opacity_range=1.6, recursion=0.15
+        ),
         VendorLook("south", "DISP", 8, edge_gain=0.9, edge_sigma_px=1.2, gamma=0.7, background=0.95, opacity_range=1.2),
-        VendorLook("west", "LIN", 10, "MONOCHROME1", white_level=0.5, background=0.88, opacity_range=1.0, recursion=0.3),
+        VendorLook(
+            "west", "LIN", 10, "MONOCHROME1", white_level=0.5, background=0.88, opacity_range=1.0, recursion=0.3
+        ),
         VendorLook("classic", "DISP", 10, gamma=1.3, white_level=0.6, background=0.6, opacity_range=0.9, edge_gain=0.3),
     )
-}  # fmt: skip
+}
 """Named looks; ``random_look`` varies them."""
 
 
