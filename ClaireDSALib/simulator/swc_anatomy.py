@@ -24,12 +24,12 @@ from .procedural.posterior import add_cerebellar, add_vertebral, grow_cerebellum
 from .procedural.traits import Traits, draw_traits
 from .swc import SwcTree, read_swc, swc_files
 
-_FLOOR_RADIUS_MM = 0.48
+_FLOOR_RADIUS_MM = 0.42
 _FLOOR_EXPONENT = 2.0
-"""MR angiography with 0.3 mm voxels cannot show less than 0.3 mm: radii below 0.48 mm are stretched downwards."""
+"""MR angiography with 0.3 mm voxels cannot show less than 0.3 mm: radii below 0.42 mm are stretched downwards."""
 
 _INSULAR = ("M2S", "M2I", "M3")
-_INSULAR_GAIN = 1.15
+_INSULAR_GAIN = 1.25
 """One mean radius per piece understates the wide beginnings of M2 (2 mm across, Gibo 1981)."""
 
 _WARP_MM = 1.3
@@ -279,7 +279,7 @@ class _Completion:
             for _ in range(4):
                 back = tree.parent[back] if tree.parent[back] >= 0 else back
             direction = unit(here - tree.position_mm[back])
-            count = int(rng.integers(2, 7))
+            count = int(rng.integers(3, 9))
             reach = rng.uniform(5, 22, (count, 1))
             targets = surface(here + reach * direction + 0.45 * reach * rng.standard_normal((count, 3)))
             grow(
@@ -295,7 +295,7 @@ class _Completion:
                 wander_mm=0.9,
                 rule=GrowthRule(murray=2.6),
             )
-        for segment, count in (("M4", 420), ("A3", 190), ("P3", 120)):
+        for segment, count in (("M4", 560), ("A3", 260), ("P3", 200)):
             for side in (1, -1):
                 nodes = builder.nodes_of(segment, side)
                 add_twigs(builder, nodes, count, segment=segment, side=side, rng=rng, surface=surface)

@@ -171,7 +171,7 @@ def _add_stem(
     """One branch over the insula, round the operculum and out of the fissure: (end node, direction, radius)."""
     trunk, trunk_radius = (superior, trunk_radii[0]) if stem.trunk == "M2S" else (inferior, trunk_radii[1])
     siblings = sum(other.trunk == stem.trunk for other in stems) + (2 if stem.trunk == "M2I" else 0)
-    radius = 1.38 * trunk_radius * (1 / siblings) ** (1 / 2.7) * float(np.exp(rng.normal(0, 0.13)))
+    radius = 1.5 * trunk_radius * (1 / siblings) ** (1 / 2.7) * float(np.exp(rng.normal(0, 0.13)))
     start = int(trunk[-1] if continues else trunk[int(rng.integers(len(trunk) // 3, len(trunk)))])
     here = builder.position(start)
     angle = np.deg2rad(stem.angle_deg)
@@ -264,7 +264,7 @@ def _grow_cortex(
             wander_mm=_CORTEX_WANDER_MM * traits.tortuosity,
             rule=GrowthRule(murray=float(rng.uniform(2.5, 3.0))),
         )
-    _twigs(builder, "M4", side, int(420 * traits.density), rng, surface)
+    _twigs(builder, "M4", side, int(560 * traits.density), rng, surface)
 
 
 def _add_medial_stems(
@@ -343,7 +343,7 @@ def _grow_medial(
             wander_mm=2.0 * traits.tortuosity,
             rule=GrowthRule(murray=float(rng.uniform(2.5, 3.0))),
         )
-    _twigs(builder, "A3", side, int(170 * traits.density), rng, surface)
+    _twigs(builder, "A3", side, int(250 * traits.density), rng, surface)
 
 
 def _twigs(builder: TreeBuilder, segment: str, side: int, count: int, rng: np.random.Generator, surface) -> None:

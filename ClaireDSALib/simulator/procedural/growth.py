@@ -28,7 +28,7 @@ class GrowthRule:
     """Where on the way to the middle of its targets a vessel divides."""
     split: tuple[float, float] = (0.1, 0.45)
     """Share of targets that the smaller branch takes."""
-    leaf_taper: float = 0.35
+    leaf_taper: float = 0.45
     """Radius at the end of a terminal branch over its radius at the start."""
     step_mm: float = 1.1
 
@@ -112,8 +112,8 @@ def add_twigs(
     segment: str,
     side: int,
     rng: np.random.Generator,
-    length_mm: tuple[float, float] = (4.0, 16.0),
-    radius_mm: tuple[float, float] = (0.07, 0.16),
+    length_mm: tuple[float, float] = (5.0, 20.0),
+    radius_mm: tuple[float, float] = (0.1, 0.24),
     surface: Surface | None = None,
 ) -> None:
     """Sprout short fine branches, which fade out, from random nodes."""
@@ -124,7 +124,7 @@ def add_twigs(
         points = hermite(start, direction, end, unit(rng.standard_normal(3)), 1.0)
         if surface is not None:
             points = _follow(points, surface)
-        radius = min(rng.uniform(*radius_mm), builder.radius(int(node)))
+        radius = min(rng.uniform(*radius_mm), 0.9 * builder.radius(int(node)))
         radii = radius * np.linspace(1, 0.4, len(points))
         builder.add_points(points, radii, segment, side, int(node), 0.6)
 

@@ -294,7 +294,7 @@ def _grow_nearest(
     add_twigs(
         builder,
         builder.nodes_of(segment, side),
-        int(90 * traits.density),
+        int(150 * traits.density),
         segment=segment,
         side=side,
         rng=rng,
