@@ -15,15 +15,13 @@ from typing import Any, BinaryIO
 
 import pydicom
 from pydicom.datadict import tag_for_keyword
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_file_meta_info
-from pydicom.uid import UID
 
 from ClaireDSALib.dsa.decode_codecs import DEFLATED, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from ClaireDSALib.dsa.decode_errors import UnusableError
-from ClaireDSALib.dsa.dicom_bytes import ByteSource, Spool
+from ClaireDSALib.dsa.dicom_bytes import ByteSource
+from ClaireDSALib.dsa.dicom_inflate import inflate
 from ClaireDSALib.dsa.dicom_tags import HEADER_KEYWORDS
 
 PARSE_ERRORS = (
@@ -54,9 +52,6 @@ _LONG_LENGTH_VRS = frozenset(
 """Explicit VRs with a 32-bit length (PS3.5 section 7.1.2)."""
 _MAX_VALUE_BYTES = 16 * 2**20
 """Header elements longer than this are passed over: no value needed here comes near."""
-_MAX_INFLATED_BYTES = 8 * 2**30
-_MAX_INFLATION = 1100
-"""Deflate cannot expand further than about 1032 times."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +198,7 @@ def _looks_like_bare_data_set(head: bytes) -> bool:
 def _parse(stream: BinaryIO, source: ByteSource) -> Header:
     meta = _transfer_syntax(stream)
     if meta == DEFLATED:
-        source = _inflate(stream, source)
+        source = inflate(stream, source)
         with source.open() as inflated:
             return _parse_plain(inflated, source, meta)
     return _parse_plain(stream, source, meta)
@@ -255,26 +250,6 @@ def _pixel_element(stream: BinaryIO, *, implicit: bool, little: bool) -> PixelEl
             msg = "the pixels are floating point numbers, which angiographic runs are not"
             raise UnusableError(msg)
         stream.seek(length, io.SEEK_CUR)
-
-
-def _inflate(stream: BinaryIO, source: ByteSource) -> ByteSource:
-    """Unpack a deflated data set behind a fresh plain file header (PS3.5 annex A.5)."""
-    spool = Spool()
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = UID(EXPLICIT_LITTLE)
-    head = DicomBytesIO()
-    write_file_meta_info(head, meta, enforce_standard=False)
-    spool.append(b"\0" * 128 + b"DICM" + head.getvalue())
-    limit = min(_MAX_INFLATED_BYTES, _MAX_INFLATION * source.size)
-    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
-    while chunk := stream.read(1 << 16):
-        while chunk and not unpacker.eof:
-            spool.append(unpacker.decompress(chunk, 1 << 20))
-            chunk = unpacker.unconsumed_tail
-        if spool.size > limit:
-            msg = f"the deflated data set unpacks to more than {limit} bytes"
-            raise UnusableError(msg)
-    return spool.slice_from(0)
 
 
 def content_hash(source: ByteSource) -> str:

@@ -260,9 +260,9 @@ def test_reading_a_zip_leaves_no_file_behind(tmp_path, monkeypatch):
 
 
 def test_a_deflated_bomb_is_refused(tmp_path, monkeypatch):
-    from ClaireDSALib.dsa import dicom_header
+    from ClaireDSALib.dsa import dicom_inflate
 
-    monkeypatch.setattr(dicom_header, "_MAX_INFLATED_BYTES", 4 * 2**20)
+    monkeypatch.setattr(dicom_inflate, "_MAX_INFLATED_BYTES", 4 * 2**20)
     (tmp_path / "bomb.dcm").write_bytes(build.deflate_bomb(64))
     assert "unpacks to more than" in read(tmp_path).skipped[0].reason
 
