@@ -94,8 +94,8 @@ def xa_dataset(case: Case, run: Run, *, compression: Compression = "none", stric
     add_general_image(dataset, case, run, naming)
     _add_frames(dataset, run)
     _add_mask(dataset, run)
-    _add_acquisition(dataset, run)
-    _add_positioner(dataset, run)
+    add_acquisition(dataset, run)
+    add_positioner(dataset, run)
     add_pixels(dataset, run, compression, strict=strict)
     return dataset
 
@@ -103,7 +103,7 @@ def xa_dataset(case: Case, run: Run, *, compression: Compression = "none", stric
 def naming_of(case: Case) -> Naming:
     """Identifiers derived from the seed, so that the same case gives the same files."""
     return Naming(
-        study_uid=_uid("study", case.seed),
+        study_uid=derived_uid("study", case.seed),
         patient_id=f"SIM{case.seed:07d}",
         patient_name=f"SIMULATED^CASE{case.seed:07d}",
         started=_FIRST_DAY + dt.timedelta(hours=int(case.seed) % 1000),
@@ -112,7 +112,7 @@ def naming_of(case: Case) -> Naming:
 
 def sop_instance_uid(case: Case, run: Run) -> str:
     """The UID of a run's instance."""
-    return _uid("instance", case.seed, run.run_id)
+    return derived_uid("instance", case.seed, run.run_id)
 
 
 def started_at(case: Case, run: Run, naming: Naming) -> dt.datetime:
@@ -157,7 +157,7 @@ def add_series_and_equipment(dataset: Dataset, case: Case, run: Run, naming: Nam
     """General Series and General Equipment modules (PS3.3 C.7.3.1, C.7.5.1); every run is a series."""
     number = _run_number(case, run)
     dataset.Modality = "XA"
-    dataset.SeriesInstanceUID = _uid("series", case.seed, run.run_id)
+    dataset.SeriesInstanceUID = derived_uid("series", case.seed, run.run_id)
     dataset.SeriesNumber = number
     dataset.SeriesDescription = f"Sim {run.plan.body_part} {run.plan.injection.vessel} {run.run_id}"
     dataset.SeriesDate = naming.started.strftime("%Y%m%d")
@@ -201,11 +201,18 @@ def add_general_image(dataset: Dataset, case: Case, run: Run, naming: Naming) ->
         dataset.ContrastBolusAgent = "SIMULATED iodine"
 
 
-def add_pixels(dataset: Dataset, run: Run, compression: Compression = "none", *, strict: bool = True) -> None:
+def add_pixels(
+    dataset: Dataset,
+    run: Run,
+    compression: Compression = "none",
+    *,
+    strict: bool = True,
+    frames: slice = slice(None),
+) -> None:
     """Image Pixel and VOI LUT modules."""
     look = run.plan.look
     photometric = "MONOCHROME2" if strict else look.photometric
-    frames = stored_pixels(run, photometric)
+    stored = stored_pixels(run, photometric)[frames]
     table = modality_table(look) if stored_relation(run) == "LOG" else None
     if table is not None:
         item = Dataset()
@@ -214,12 +221,12 @@ def add_pixels(dataset: Dataset, run: Run, compression: Compression = "none", *,
         item.ModalityLUTType = "US"
         item.add_new("LUTData", "OW", table.astype("<u2").tobytes())
         dataset.ModalityLUTSequence = DicomSequence([item])
-        frames_shown = table[run.frames[:: max(1, len(frames) // 4), ::4, ::4]]
+        frames_shown = table[run.frames[frames][:: max(1, len(stored) // 4), ::4, ::4]]
     else:
-        frames_shown = frames[:: max(1, len(frames) // 4), ::4, ::4]
+        frames_shown = stored[:: max(1, len(stored) // 4), ::4, ::4]
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = photometric
-    dataset.Rows, dataset.Columns = frames.shape[1:]
+    dataset.Rows, dataset.Columns = stored.shape[1:]
     dataset.BitsAllocated = 8 if look.bits == 8 else 16
     dataset.BitsStored = look.bits
     dataset.HighBit = look.bits - 1
@@ -231,12 +238,12 @@ def add_pixels(dataset: Dataset, run: Run, compression: Compression = "none", *,
         import imagecodecs
 
         coded = [
-            imagecodecs.jpeg8_encode(frame, lossless=True, predictor=1, bitspersample=look.bits) for frame in frames
+            imagecodecs.jpeg8_encode(frame, lossless=True, predictor=1, bitspersample=look.bits) for frame in stored
         ]
         dataset.PixelData = encapsulate(coded)
         dataset["PixelData"].VR = "OB"
         return
-    data = frames.tobytes()
+    data = stored.tobytes()
     dataset.PixelData = data + b"\0" * (len(data) % 2)
     dataset["PixelData"].VR = "OB" if look.bits == 8 else "OW"
 
@@ -274,7 +281,7 @@ def _add_mask(dataset: Dataset, run: Run) -> None:
     dataset.RecommendedViewingMode = "SUB"
 
 
-def _add_acquisition(dataset: Dataset, run: Run) -> None:
+def add_acquisition(dataset: Dataset, run: Run) -> None:
     """X-Ray Image, Acquisition and Collimator modules (PS3.3 C.8.7.1 to C.8.7.3)."""
     plan = run.plan
     dataset.PixelIntensityRelationship = stored_relation(run)
@@ -287,7 +294,7 @@ def _add_acquisition(dataset: Dataset, run: Run) -> None:
     dataset.TypeOfFilters = "STRIP"
     dataset.FocalSpots = 0.6
     pitch = plan.view.detector_pitch_mm
-    dataset.ImagerPixelSpacing = [_decimal(pitch), _decimal(pitch)]
+    dataset.ImagerPixelSpacing = [decimal(pitch), decimal(pitch)]
     height, width = plan.view.shape
     if plan.collimator.shape == "rectangular":
         left, right, top, bottom = plan.collimator.edges
@@ -302,15 +309,15 @@ def _add_acquisition(dataset: Dataset, run: Run) -> None:
         dataset.RadiusOfCircularCollimator = round(plan.collimator.radius * width / 2)
 
 
-def _add_positioner(dataset: Dataset, run: Run) -> None:
+def add_positioner(dataset: Dataset, run: Run) -> None:
     """XA Positioner and X-Ray Table modules (PS3.3 C.8.7.5, C.8.7.4)."""
     view = run.plan.view
     dataset.PositionerMotion = "STATIC"
-    dataset.PositionerPrimaryAngle = _decimal(view.primary_deg)
-    dataset.PositionerSecondaryAngle = _decimal(view.secondary_deg)
-    dataset.DistanceSourceToDetector = _decimal(view.sid_mm)
-    dataset.DistanceSourceToPatient = _decimal(view.sod_mm)
-    dataset.EstimatedRadiographicMagnificationFactor = _decimal(view.sid_mm / view.sod_mm)
+    dataset.PositionerPrimaryAngle = decimal(view.primary_deg)
+    dataset.PositionerSecondaryAngle = decimal(view.secondary_deg)
+    dataset.DistanceSourceToDetector = decimal(view.sid_mm)
+    dataset.DistanceSourceToPatient = decimal(view.sod_mm)
+    dataset.EstimatedRadiographicMagnificationFactor = decimal(view.sid_mm / view.sod_mm)
     if len(run.frames) > 1:
         dataset.TableMotion = "STATIC"
 
@@ -338,10 +345,10 @@ def _code(value: str, meaning: str) -> Dataset:
     return item
 
 
-def _decimal(value: float) -> str:
+def decimal(value: float) -> str:
     """A Decimal String: 16 characters at most."""
     return f"{value:.8f}"[:16].rstrip("0").rstrip(".") if "." in f"{value:.8f}"[:16] else f"{value:.8f}"[:16]
 
 
-def _uid(*parts: object) -> str:
+def derived_uid(*parts: object) -> str:
     return generate_uid(entropy_srcs=[_UID_NAMESPACE, *[str(part) for part in parts]])

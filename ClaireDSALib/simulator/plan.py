@@ -189,7 +189,7 @@ def _field_width(rng: np.random.Generator, body_part: str) -> float:
     if body_part == "neck":
         return float(rng.uniform(120, 230))
     if rng.random() < 0.55:
-        return float(rng.uniform(215, 275))
+        return float(rng.uniform(198, 268))
     return float(rng.uniform(115, 225))
 
 

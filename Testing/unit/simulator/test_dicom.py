@@ -12,6 +12,8 @@ import pytest
 from ClaireDSALib.dsa.read import read
 from ClaireDSALib.simulator.as_series import series_of
 from ClaireDSALib.simulator.demo import DEMO_RUNS, write_demo_case
+from ClaireDSALib.simulator.dicom import write_run
+from ClaireDSALib.simulator.dicom_flavours import write_enhanced, write_single_frames
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +50,39 @@ def test_dciodvfy_finds_no_error(written):
     if tool is None:
         pytest.skip("dciodvfy of dicom3tools is not installed")
     for path in written[1]:
-        result = subprocess.run([tool, str(path)], capture_output=True, text=True, check=False)
-        errors = [line for line in (result.stdout + result.stderr).splitlines() if line.startswith("Error")]
+        errors = _errors(tool, path)
         assert not errors, f"{path.name}: {errors}"
+
+
+def test_enhanced_xa_is_valid_and_read_back(small_case, tmp_path):
+    for run in small_case.runs:
+        path = write_enhanced(small_case, run, tmp_path)
+        (series,) = read(path).series
+        assert np.array_equal(series.to_array(), run.frames), run.run_id
+        assert np.allclose(series.times_s, run.plan.times_s, atol=1e-6)
+        assert series.geometry.pixel_spacing_mm == pytest.approx([run.plan.view.isocentre_spacing_mm] * 2, rel=1e-5)
+        tool = shutil.which("dciodvfy")
+        if tool is None:
+            pytest.skip("dciodvfy of dicom3tools is not installed")
+        assert not _errors(tool, path)
+
+
+def test_single_frame_files_are_gathered_into_their_run(small_case, tmp_path):
+    run = small_case.runs[0]
+    paths = write_single_frames(small_case, run, tmp_path)
+    assert len(paths) == len(run.frames)
+    (series,) = read(tmp_path).series
+    assert np.array_equal(series.to_array(), run.frames)
+    assert np.allclose(series.times_s, run.plan.times_s, atol=1e-5)
+    tool = shutil.which("dciodvfy")
+    if tool is None:
+        pytest.skip("dciodvfy of dicom3tools is not installed")
+    assert not _errors(tool, paths[0])
+
+
+def _errors(tool: str, path) -> list[str]:
+    result = subprocess.run([tool, str(path)], capture_output=True, text=True, check=False)
+    return [line for line in (result.stdout + result.stderr).splitlines() if line.startswith("Error")]
 
 
 def test_everything_says_simulated_and_nothing_names_a_person(written):
@@ -73,8 +105,6 @@ def test_jpeg_lossless_holds_the_same_pixels(small_case, tmp_path):
 
 def test_monochrome1_files_are_read_with_contrast_dark(small_case, tmp_path):
     run = next(run for run in small_case.runs if run.plan.look.photometric == "MONOCHROME1")
-    from ClaireDSALib.simulator.dicom import write_run
-
     path = write_run(small_case, run, tmp_path, strict=False)
     assert pydicom.dcmread(path, stop_before_pixels=True).PhotometricInterpretation == "MONOCHROME1"
     (series,) = read(path).series
