@@ -167,7 +167,7 @@ def _inference(network_type: str, arguments: dict[str, Any]) -> dict[str, Any]:
         },
         "dataset": {
             "_target_": "Dataset",
-            "data": "$__import__('ClaireDSALib.models.monai_parts', fromlist=['x']).list_images(@dataset_dir)",
+            "data": {"_target_": "ClaireDSALib.models.monai_parts.list_images", "folder": "@dataset_dir"},
             "transform": "@preprocessing",
         },
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 0},
