@@ -66,6 +66,7 @@ def test_the_page_comes_back_after_the_server_was_away(saved_review, visitor, tm
     server = Server(tmp_path / "first.txt", *arguments)
     visitor.page.goto(server.url)
     visitor.wait_state("s('screen') === 'review'", timeout_s=60)
+    visitor.wait_picture("sequence")
     server.stop()
     visitor.page.locator("#claire-lost").wait_for(timeout=15000)
     server = Server(tmp_path / "second.txt", *arguments)

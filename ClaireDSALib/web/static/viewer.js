@@ -31,6 +31,15 @@
     window.trame.trigger("key", [name]);
   }, true);
 
+  // The pictures are replaced all the time; each needs its words.
+  new MutationObserver(() => {
+    for (const image of document.querySelectorAll(".canvas img:not([alt])")) {
+      const view = image.closest("[data-view]");
+      const title = view && view.querySelector(".view-title b");
+      image.alt = title ? title.textContent : "Angiogram";
+    }
+  }).observe(document.documentElement, { childList: true, subtree: true });
+
   document.addEventListener("contextmenu", (event) => {
     if (event.target.closest && event.target.closest(".canvas")) event.preventDefault();
   });
