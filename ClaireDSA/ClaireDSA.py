@@ -199,7 +199,7 @@ class ClaireDSAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             (self.ui.vesselBundleCombo, "vessels"),
             (self.ui.thrombusBundleCombo, "thrombus"),
         ):
-            combo.addItem(_("shipped model"), "auto")
+            combo.addItem(_("default"), "auto")
             for name in self.logic.bundles(task):
                 combo.addItem(name, name)
             combo.addItem(_("none"), "none")
@@ -295,6 +295,7 @@ class ClaireDSAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.analysis.show_progress()
 
     def _results_arrived(self, run_id: str) -> None:
+        self.runs.show_projection(run_id)
         if run_id == self.session.selected_run:
             self.runs.show_again()
         else:

@@ -104,6 +104,7 @@ class Case:
                 say(f"showing run {number + 1}/{len(new)}")
                 mrml.show_series(self.host, one)
         for one in new:
+            mrml.select_frame(self.nodes(one.run_id)[0], one.n_frames // 2)  # the first frames show no contrast
             if files_of(one):
                 self._series[one.run_id] = one
         return [s.run_id for s in new]

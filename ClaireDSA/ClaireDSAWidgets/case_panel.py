@@ -92,6 +92,12 @@ class CasePanel:
         self._shown = None
         self.select(self._session.selected_run)
 
+    def show_projection(self, run_id: str) -> None:
+        """Use the projection of an analysed run as its picture in the list."""
+        nodes, _results = self._session.case.nodes(run_id)
+        if nodes is not None:
+            self.table.refresh(run_id, picture=self._picture(run_id))
+
     def step(self, step: int) -> None:
         """Go to the next or previous run."""
         runs = self.table.run_ids
@@ -105,6 +111,8 @@ class CasePanel:
             added, left_out = self._session.case.add_folder(folder, self._tell_step)
             lines = [_("{n} runs were added.").format(n=len(added)), *left_out[:5]]
             self.refresh()
+            if added:
+                self.select(min(added, key=self.table.run_ids.index))
             self._session.say("\n".join(lines))
 
     def add_demo_case(self) -> None:
@@ -145,6 +153,12 @@ class CasePanel:
             nodes.sequence.GetName().removesuffix(f" {view}"),
             words.plain(view),
             nodes.sequence.GetNumberOfDataNodes(),
-            pictures.pixmap(pictures.thumbnail(nodes.sequence)),
+            self._picture(run_id),
             tip="\n".join(about.get("warnings", ())),
         )
+
+    def _picture(self, run_id: str) -> Any:
+        nodes, results = self._session.case.nodes(run_id)
+        projection = results.projection if results is not None else None
+        small = pictures.thumbnail(nodes.sequence) if projection is None else pictures.volume_thumbnail(projection)
+        return pictures.pixmap(small)

@@ -98,7 +98,7 @@ def _set(view: str, background: Any, foreground: Any, opacity: float) -> None:
     composite.SetLabelVolumeID(None)
     composite.SetForegroundOpacity(opacity)
     if background is not None and before != background.GetID():
-        qt.QTimer.singleShot(0, widget.fitSliceToBackground)  # a view just made has its size only then
+        qt.QTimer.singleShot(0, lambda: widget.fitSliceToBackground())  # a view just made has its size only then
 
 
 def _view(name: str, position: int, label: str, color: str) -> str:

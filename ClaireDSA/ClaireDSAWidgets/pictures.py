@@ -26,10 +26,17 @@ def thumbnail(sequence: Any, size_px: int = 96) -> np.ndarray:
     for index in range(sequence.GetNumberOfDataNodes()):
         frame = _thinned(sequence.GetNthDataNode(index).GetImageData(), size_px)
         darkest = frame if darkest is None else np.minimum(darkest, frame)
-    if darkest is None:
-        return np.zeros((size_px, size_px), np.uint8)
-    low, high = np.percentile(darkest, (1, 99.5))
-    return (255 * np.clip((darkest - low) / max(high - low, 1e-6), 0, 1)).astype(np.uint8)
+    return _grey(darkest) if darkest is not None else np.zeros((size_px, size_px), np.uint8)
+
+
+def volume_thumbnail(volume: Any, size_px: int = 96) -> np.ndarray:
+    """A projection's volume node, thinned: ``(h, w)`` uint8."""
+    return _grey(_thinned(volume.GetImageData(), size_px))
+
+
+def _grey(picture: np.ndarray) -> np.ndarray:
+    low, high = np.percentile(picture, (1, 99.5))
+    return (255 * np.clip((picture - low) / max(high - low, 1e-6), 0, 1)).astype(np.uint8)
 
 
 def _thinned(image: Any, size_px: int) -> np.ndarray:

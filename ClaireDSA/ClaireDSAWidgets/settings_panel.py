@@ -30,12 +30,12 @@ def add() -> Any:
         edit = qt.QLineEdit()
         edit.toolTip = tip
         form.addRow(label, edit)
-        panel.registerProperty(f"ClaireDSA/{key}", edit, "text", qt.SIGNAL("textChanged(QString)"))
+        panel.registerProperty(f"ClaireDSA/{key}", edit, "text", str(qt.SIGNAL("textChanged(QString)")))
     device = qt.QComboBox()
     for choice in Device:
         device.addItem(choice.value)
     form.addRow(_("Device in new scenes:"), device)
-    panel.registerProperty("ClaireDSA/device", device, "currentText", qt.SIGNAL("currentTextChanged(QString)"))
+    panel.registerProperty("ClaireDSA/device", device, "currentText", str(qt.SIGNAL("currentTextChanged(QString)")))
     for label, key, default in (
         (_("Keep names of patients and studies out of the scene when loading DICOM"), "pseudonymousScene", False),
         (_("Keep the analysis process ready for ten minutes after the last run"), "keepWarm", True),
@@ -43,7 +43,7 @@ def add() -> Any:
         check = qt.QCheckBox(label)
         check.checked = default
         form.addRow(check)
-        panel.registerProperty(f"ClaireDSA/{key}", check, "checked", qt.SIGNAL("toggled(bool)"))
+        panel.registerProperty(f"ClaireDSA/{key}", check, "checked", str(qt.SIGNAL("toggled(bool)")))
     slicer.app.settingsDialog().addPanel("CLAIRE-DSA", panel)
     return panel
 

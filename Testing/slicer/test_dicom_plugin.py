@@ -118,7 +118,7 @@ def test_loading_makes_a_sequence_on_true_times_with_dark_contrast(
     nodes, _results = panel.case.nodes(run_id)
     times = [float(nodes.sequence.GetNthIndexValue(i)) for i in range(6)]
     np.testing.assert_allclose(times, [0, 0.5, 1.0, 1.25, 1.5, 2.5])
-    np.testing.assert_array_equal(desktop.util.arrayFromVolume(proxy)[0], frames[0])
+    np.testing.assert_array_equal(desktop.util.arrayFromVolume(proxy)[0], frames[3])
     assert panel.ui.runTable.rowCount == 1
 
 

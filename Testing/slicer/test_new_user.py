@@ -122,6 +122,7 @@ def _analyse_all_but_one(panel: Any, desktop: Any) -> None:
     assert all(len(r.labels) == 9 for r in done)
     assert all(r.suitability is not None for r in done)
     assert not panel.ui.cancelButton.enabled
+    assert len(panel.case.report.pairs) == 2
     verdicts = [panel.ui.runTable.item(r, 3).text() for r in range(5)]
     assert set(verdicts) <= {"suitable", "unsuitable"}
 
