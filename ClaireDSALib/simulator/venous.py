@@ -104,6 +104,7 @@ def _sinus_dilution(veins: VesselTree) -> npt.NDArray[np.float64]:
     share = np.ones(len(veins))
     share[veins.select("SSS", "TS", "STRAIGHT")] = 0.8
     share[veins.select("SIGMOID", "JUGULAR")] = 0.65
+    share[veins.select("IPS")] = 0.3
     return share
 
 
