@@ -1,4 +1,4 @@
-"""A synthetic run as DICOM, for timing: a smooth head-like shading, noise, and a few dark lines that grow."""
+"""A synthetic run as DICOM, for timing: a smooth head-like shading, noise, and a few dark lines that come and go."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def frames(n_frames: int = N_FRAMES, size: int = SIZE) -> np.ndarray:
     lines = [np.exp(-(((x - c) * 60 + 3 * np.sin(6 * y + c)) ** 2)) for c in (-0.4, 0.0, 0.3)]
     out = np.empty((n_frames, size, size), np.uint16)
     for t in range(n_frames):
-        filling = np.clip((t - 6) / 10, 0, 1)
+        filling = np.clip((t - 6) / 6, 0, 1) * np.clip((26 - t) / 8, 0, 1)
         signal = head * np.exp(-0.5 * filling * sum(lines))
         noise = rng.standard_normal((size, size), np.float32) * 0.5 * np.sqrt(signal)
         out[t] = np.clip(np.round(signal + noise), 1, 2**BITS - 1)
@@ -61,5 +61,5 @@ def _header(n_frames: int, size: int) -> Dataset:
     data.FrameIncrementPointer = 0x00181063
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
     data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, BITS, BITS - 1, 0
-    data.PixelIntensityRelationship = "LIN"
+    data.PixelIntensityRelationship, data.PixelIntensityRelationshipSign = "LIN", 1
     return data

@@ -57,9 +57,9 @@ def test_a_measurement_knows_time_memory_and_answer(tmp_path):
 def test_the_phantom_is_the_same_in_both_encodings(tmp_path):
     from ClaireDSALib.dsa.read import read
 
-    expected = frames(3, 64)
+    expected = frames(24, 128)
     for compressed in (False, True):
-        file = write(tmp_path / f"{compressed}.dcm", compressed=compressed, n_frames=3, size=64)
+        file = write(tmp_path / f"{compressed}.dcm", compressed=compressed, n_frames=24, size=128)
         np.testing.assert_array_equal(read(file).series[0].to_array(), expected)
 
 
