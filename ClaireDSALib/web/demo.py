@@ -30,6 +30,6 @@ def demo_folder() -> Path:
     case, mark = folder / "simulated_case", folder / _DONE
     if not mark.is_file():
         case.mkdir(parents=True, exist_ok=True)
-        write_demo_case(case)
+        write_demo_case(case, truth=False)
         mark.touch()
     return case

@@ -182,8 +182,10 @@ def wording(label_class: str, probability: float) -> str:
 def verdict_words(report: RunReport | None) -> dict[str, Any]:
     """The verdict and its reasons for people."""
     if report is None or report.suitability is None:
-        text = report.error if report is not None and report.error else ""
-        return {**NO_VERDICT, "reasons": [{"severity": "exclude", "text": text}] if text else []}
+        if report is None:
+            return dict(NO_VERDICT)
+        why = [("exclude", report.error)] if report.error else [("", note) for note in report.notes]
+        return {**NO_VERDICT, "reasons": [{"severity": s, "text": t} for s, t in why]}
     verdict = report.suitability
     purpose = words(verdict.preset).lower()
     return {
