@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ClaireDSALib.cli.sequence import evaluate_thrombus
+
 if TYPE_CHECKING:
     from ClaireDSALib.models.classifier import Classifier
 
@@ -107,3 +109,6 @@ def _load(bundle: str, engine: str, yes: bool) -> Classifier:
     except (ValueError, KeyError) as error:
         typer.echo(f"Refused: {error.args[0] if error.args else error}", err=True)
         raise typer.Exit(1) from error
+
+
+app.command("thrombus")(evaluate_thrombus)

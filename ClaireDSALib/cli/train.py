@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ClaireDSALib.cli.sequence import train_thrombus
+
 if TYPE_CHECKING:
     from ClaireDSALib.training.samples import LabelledPictures
     from ClaireDSALib.training.settings import FitSettings
@@ -152,3 +154,6 @@ def _tensorboard(out: Path) -> Any:
         writer.flush()  # type: ignore[no-untyped-call]
 
     return log
+
+
+app.command("thrombus")(train_thrombus)
