@@ -46,9 +46,7 @@ def requirements_path() -> Path:
 
 def requirements() -> list[str]:
     """Requirements of ours without torch."""
-    from slicer.packaging import load_requirements
-
-    return load_requirements(str(requirements_path()))
+    return _packaging().load_requirements(str(requirements_path()))
 
 
 def state_of(requirement: str) -> State:
@@ -111,8 +109,6 @@ def ensure(ask: Callable[[list[State]], str] | None = None) -> bool:
 
 def install(lacking: list[State], *, with_torch: bool) -> None:
     """Install through Slicer's own ways; broken packages are written anew."""
-    from slicer import packaging
-
     if with_torch:
         _install_torch()
     offline = _offline_options()
@@ -123,7 +119,7 @@ def install(lacking: list[State], *, with_torch: bool) -> None:
     if missing and offline:
         slicer.util.pip_install([*offline, *missing])
     elif missing:
-        packaging.pip_ensure(
+        _packaging().pip_ensure(
             missing, skip_packages=list(KEEP_SLICERS_OWN), prompt_install=False, requester="CLAIRE-DSA"
         )
     importlib.invalidate_caches()
@@ -188,6 +184,24 @@ def _install_torch() -> None:
     if logic.installTorch(askConfirmation=False, torchVersionRequirement=TORCH) is None:
         msg = _("PyTorch could not be installed; the Python console tells why.")
         raise RuntimeError(msg)
+
+
+def _packaging() -> Any:
+    """Slicer's own package installer.
+
+    Raises
+    ------
+    RuntimeError
+        Before Slicer 5.12, which has none.
+    """
+    try:
+        from slicer import packaging
+    except ImportError as error:
+        msg = _("CLAIRE-DSA needs 3D Slicer 5.12 or later; this is {major}.{minor}.").format(
+            major=slicer.app.majorVersion, minor=slicer.app.minorVersion
+        )
+        raise RuntimeError(msg) from error
+    return packaging
 
 
 def _name(requirement: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -86,6 +87,8 @@ class Child:
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
+        if (slicer := sys.modules.get("slicer")) is not None and hasattr(slicer, "app"):
+            shutil.rmtree(slicer.app.temporaryPath, ignore_errors=True)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)

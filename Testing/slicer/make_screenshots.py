@@ -6,6 +6,7 @@ usage: python Testing/slicer/make_screenshots.py [FOLDER_WITH_DICOM]
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -32,8 +33,8 @@ def main() -> None:
     session.review_picture()
     session.biplane_picture()
     session.before_after_picture()
-    session.batch_picture()
     session.panel.cleanup()
+    shutil.rmtree(slicer.app.temporaryPath, ignore_errors=True)
     sys.stdout.flush()
     os._exit(0)  # Qt and VTK need not tidy up
 
@@ -101,11 +102,6 @@ class _Session:
         panel.ui.vesselsCheck.checked = False
         self.settle()
         self.save("slicer_before_after.png")
-
-    def batch_picture(self) -> None:
-        self.panel.ui.tabs.currentIndex = 1
-        self.save("slicer_batch.png")
-        self.panel.ui.tabs.currentIndex = 0
 
     def settle(self) -> None:
         """Wait for frames that are subtracted in the background."""
