@@ -18,6 +18,7 @@ from .patient import Anatomy
 from .phases import Phase, frame_phases
 from .venous import VenousFlow, venous_flow
 from .vessel_projection import VesselProjection
+from .vessel_tree import VesselTree
 
 __all__ = ["IodineRun", "Phase", "Projector", "render_iodine"]
 
@@ -32,6 +33,9 @@ _VENOUS_TRANSIT_S = 1.2
 
 _MASK_THICKNESS_MM = 0.15
 _VEIN_MASK_THICKNESS_MM = 0.25
+_SMALLEST_TERRITORY = 0.003
+"""A clot in a blind stump (P1 beside a fetal posterior cerebral artery) shows nothing and counts as none."""
+
 _UPSTREAM_SLOWING: dict[str, float] = {"ICA-T": 0.35, "M1": 0.75, "basilar": 0.5}
 """Speed left in the feeding trunk when its end is blocked."""
 
@@ -142,7 +146,7 @@ class Projector:
             return opened, None
         tree = self.anatomy.arteries_fed_by(injection)
         node = occluded_node(tree, occlusion)
-        if node is None or opened.fraction[node] <= 0:
+        if node is None or opened.fraction[node] <= 0 or self._fed_share(tree, opened, node) < _SMALLEST_TERRITORY:
             return opened, None
         slowing = _UPSTREAM_SLOWING.get(occlusion.site, 1.0)
         if occlusion.degree == "partial":
@@ -150,6 +154,13 @@ class Projector:
         before = arterial_flow(self.anatomy, injection, slow_upstream=slowing) if slowing < 1 else opened
         flow, blocked, passed = occlude(tree, before, node, occlusion)
         return flow, _Clot(node, blocked, passed)
+
+    def _fed_share(self, tree: VesselTree, opened: ArterialFlow, node: int) -> float:
+        """Share of the injected circulation's tissue behind a node."""
+        tissue = self.anatomy.tissue()
+        native = opened.native[tissue.terminals]
+        behind = tree.downstream(node)[tissue.terminals] & native
+        return float(tissue.share[behind].sum() / max(tissue.share[native].sum(), 1e-9))
 
     def _projection(self, name: Literal["arteries", "veins", "groin"]) -> VesselProjection:
         if name not in self._projections:
