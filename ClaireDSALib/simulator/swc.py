@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 HIGH_X_IS = 1
-"""1: high x is the patient's left. Not settled by the data (docs/simulator_anatomy.md); variants are mirrored at random anyway."""
+"""1: high x is the patient's left. Not settled by the data (docs/simulator_anatomy.md); variants are mirrored at random
+anyway."""
 
 _CAROTID_END_MM = np.array([0.0, -12.0, -19.5])
 """Where the middle between the two ends of the carotids lies in the head frame."""
