@@ -187,11 +187,15 @@ def test_unknown_sites_and_grades_are_refused():
         Occlusion("M1", collateral_grade=7)
 
 
-def test_a_clot_in_a_blind_stump_counts_as_none():
-    fetal = simulate_anatomy(63)  # the right posterior cerebral artery hangs on the carotid
-    filled = arterial_flow(fetal, Injection("VA", "right")).fraction > 0
-    assert not filled[fetal.arteries.select("P2", side=-1)].any()
+def test_a_clot_in_a_blind_stump_counts_as_none(shared_data):
+    folder = shared_data / "arterial_trees"
+    if not folder.is_dir():
+        pytest.skip(f"no arterial trees in {shared_data}")
+    fetal = simulate_anatomy(66, anatomy_dir=folder)  # the left posterior cerebral artery hangs on the carotid
+    filled = arterial_flow(fetal, Injection("VA", "left")).fraction > 0
+    assert not filled[fetal.arteries.select("P2", side=1)].any()
+    assert occluded_node(fetal.arteries, Occlusion("P1", "left")) is not None
     projector = Projector(fetal, ViewGeometry(0, 10, 1200, 800, (96, 96), 3.4, isocentre_mm=(0, 5, -15)))
-    run = projector.render(Injection("VA", "right"), Occlusion("P1", "right", collateral_grade=0), times_s=_TIMES_S[:2])
-    assert run.perfused_fraction == 1.0 or run.perfused_fraction < 0.997
-    assert (run.site_px is None) == (run.perfused_fraction == 1.0)
+    run = projector.render(Injection("VA", "left"), Occlusion("P1", "left"), times_s=_TIMES_S[:2])
+    assert run.site_px is None
+    assert run.perfused_fraction == 1.0
