@@ -95,8 +95,6 @@ class Views:
         self._setups: list[Callable[[str, SliceView], None]] = []
         for view_id in (SEQUENCE, PROJECTION):
             self._make(view_id)
-        interaction = self.host.scene.GetFirstNodeByClass("vtkMRMLInteractionNode")
-        interaction.SetCurrentInteractionMode(slicer.vtkMRMLInteractionNode.AdjustWindowLevel)
 
     def __getitem__(self, view_id: str) -> SliceView:
         return self._served[view_id].view
@@ -173,7 +171,12 @@ class Views:
                 view._is_render_blocked = was
 
     def redraw(self) -> None:
-        """Show what a loaded or rebuilt scene holds: segmentations and legends miss it otherwise."""
+        """Show what a loaded or rebuilt scene holds: segmentations and legends miss it otherwise.
+
+        A cleared or loaded scene also forgets that dragging is to change window and level.
+        """
+        interaction = self.host.scene.GetFirstNodeByClass("vtkMRMLInteractionNode")
+        interaction.SetCurrentInteractionMode(slicer.vtkMRMLInteractionNode.AdjustWindowLevel)
         refresh_after_load(self.host.scene, [s.view for s in self._served.values()])
 
     async def close(self) -> None:

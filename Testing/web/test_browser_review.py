@@ -156,6 +156,24 @@ def test_a_click_on_a_vessel_draws_its_curve(review):
     review.page.keyboard.press("Escape")
 
 
+def test_dragging_changes_window_and_level_of_the_picture_only(review):
+    review.page.select_option("#overlay", "time_to_peak")
+    review.wait_state("s('overlay') === 'time_to_peak'")
+    legend = review.page.locator(".legend").first.inner_text()
+    before = review.state("wl")
+    box = review.page.locator("[data-view=sequence]").bounding_box()
+    review.page.mouse.move(box["x"] + 150, box["y"] + 250)
+    review.page.mouse.down()
+    review.page.mouse.move(box["x"] + 190, box["y"] + 300, steps=6)
+    review.page.mouse.up()
+    review.wait_state(f"Math.abs(s('wl')[0] - {before[0]}) + Math.abs(s('wl')[1] - {before[1]}) > 10")
+    assert review.page.locator(".legend").first.inner_text() == legend
+    assert review.state("point") is None  # a drag is no click
+    review.page.keyboard.press("r")
+    review.page.keyboard.press("x")
+    review.wait_state("s('overlay') === ''")
+
+
 def test_everything_can_be_done_with_the_keyboard_alone(review):
     page = review.page
     page.keyboard.press("PageDown")
