@@ -88,6 +88,7 @@ class _Session:
 
     def biplane_picture(self) -> None:
         panel = self.panel
+        panel.ui.vesselsCheck.checked = False
         panel.ui.layoutCombo.setCurrentIndex(1)
         panel.ui.overlayCombo.setCurrentIndex(panel.ui.overlayCombo.findData("time_to_peak"))
         self.settle()
@@ -99,7 +100,6 @@ class _Session:
         panel.ui.layoutCombo.setCurrentIndex(2)
         panel.ui.secondRunCombo.setCurrentIndex(panel.ui.secondRunCombo.findData(panel.runs.run_ids[2]))
         panel.ui.overlayCombo.setCurrentIndex(0)
-        panel.ui.vesselsCheck.checked = False
         self.settle()
         self.save("slicer_before_after.png")
 
