@@ -1,0 +1,111 @@
+"""A simulated set for the label bundle whose test part has unseen anatomies and an unseen vendor look."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+UNSEEN_SHARE = 0.7
+"""Share of test patients with the unseen look; the others show what the unseen anatomy alone costs."""
+_SPLITS = (("train", 0.74), ("validation", 0.86), ("test", 1.0))
+_TREE_SHARE, _HEAD_SHARE = 0.55, 0.45
+
+
+@dataclass(frozen=True)
+class LabelSetPlan:
+    """What to simulate.
+
+    Parameters
+    ----------
+    folder : Path
+    patients : int
+    seed : int
+        First patient's seed.
+    runs : int
+        Runs per patient.
+    unseen : str
+        Vendor look that only the test part has.
+    size_px : int
+    anatomy : Path, optional
+        Folder with SWC trees and head CTs, searched with its sub-folders. Test patients never get the head CT.
+    """
+
+    folder: Path
+    patients: int = 200
+    seed: int = 1000
+    runs: int = 8
+    unseen: str = "east"
+    size_px: int = 384
+    anatomy: Path | None = None
+
+
+def make_label_set(plan: LabelSetPlan, progress: Callable[[int, int], None] = lambda _i, _n: None) -> Path:
+    """Simulate what is missing and return the folder; patients stand in the index completely or not at all.
+
+    Raises
+    ------
+    ValueError
+        When the unseen look does not exist.
+    """
+    from ClaireDSALib.simulator.vendor import LOOKS
+
+    if plan.unseen not in LOOKS:
+        msg = f"unknown vendor look {plan.unseen!r}; there are {sorted(LOOKS)}"
+        raise ValueError(msg)
+    (plan.folder / "runs").mkdir(parents=True, exist_ok=True)
+    index = plan.folder / "index.jsonl"
+    lines = index.read_text(encoding="utf-8").splitlines() if index.exists() else []
+    done = {json.loads(line)["case_seed"] for line in lines if line.strip()}
+    for number, seed in enumerate(range(plan.seed, plan.seed + plan.patients)):
+        if seed not in done:
+            made = _simulate(plan, seed)
+            with index.open("a", encoding="utf-8") as stream:
+                stream.write("".join(json.dumps(line) + "\n" for line in made))
+        progress(number + 1, plan.patients)
+    return plan.folder
+
+
+def _simulate(plan: LabelSetPlan, seed: int) -> list[dict[str, Any]]:
+    from ClaireDSALib.simulator.case import iterate_runs
+
+    rng = np.random.default_rng([seed, 77])
+    share = rng.random()
+    split = next(name for name, limit in _SPLITS if share <= limit)
+    patient = _patient(plan, seed, split, rng)
+    look = _look(plan, split, rng)
+    lines = []
+    for run in iterate_runs(patient, runs=plan.runs, size=plan.size_px, vendor=look):
+        name = f"runs/{seed}_{run.run_id}.npz"
+        np.savez_compressed(plan.folder / name, minip=run.frames.min(0), visible=run.visible, region=run.region)
+        line = {"npz": name, "patient": str(seed), "case_seed": seed, "labels": run.labels, "split": split}
+        lines.append({**line, "vendor": run.plan.look.name, "anatomy_id": patient.anatomy.anatomy_id})
+    return lines
+
+
+def _patient(plan: LabelSetPlan, seed: int, split: str, rng: np.random.Generator) -> Any:
+    """A patient whose tree belongs to this split alone; procedural when the drawn tree belongs to another."""
+    from ClaireDSALib.simulator.case import Patient
+    from ClaireDSALib.simulator.dataset import split_of
+
+    folder = plan.anatomy
+    trees = sorted({p.parent for p in folder.rglob("*records.swc")}) if folder else []
+    heads = sorted(folder.rglob("*.nrrd")) if folder else []
+    tree = trees[0] if trees and rng.random() < _TREE_SHARE else None
+    head = heads[0] if heads and split != "test" and rng.random() < _HEAD_SHARE else None
+    patient = Patient(seed, anatomy_dir=tree, head_ct=head)
+    if tree is not None and split_of(patient.anatomy.anatomy_id) != split:
+        return Patient(seed, head_ct=head)
+    return patient
+
+
+def _look(plan: LabelSetPlan, split: str, rng: np.random.Generator) -> str:
+    from ClaireDSALib.simulator.vendor import LOOKS
+
+    if split == "test" and rng.random() < UNSEEN_SHARE:
+        return plan.unseen
+    return str(rng.choice(sorted(set(LOOKS) - {plan.unseen})))
