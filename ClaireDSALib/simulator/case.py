@@ -18,7 +18,7 @@ from .iodine import IodineRun, Projector
 from .labels import Shown, nine_labels, vault_is_ambiguous, vault_shown
 from .motion import Motion, draw_motion, fit_motion
 from .patient import Anatomy, simulate_anatomy
-from .plan import RunPlan, draw_plan
+from .plan import RunPlan, draw_occlusion, draw_plan
 from .trunk import chest, groin
 from .voxels import fractal_image
 from .xray import METAL_PER_MM, attenuation_bins, transmit
@@ -246,14 +246,14 @@ def iterate_runs(patient: Patient, *, runs: int, size: int, vendor: str | None =
     """Yield the runs of :func:`simulate_case` one at a time."""
     rng = np.random.default_rng([patient.seed, 6])
     for number in range(0, runs, 2):
-        first, second, kind = _two_plans(rng, patient, size, vendor)
+        first, second, kind = pair_of_plans(rng, patient, size, vendor)
         for offset, plan in enumerate((first, second)):
             if number + offset < runs:
                 relations = {"view": f"{patient.seed}-{number // 2}", kind: f"{patient.seed}-{number // 2}"}
                 yield take_run(patient, plan, f"run{number + offset:02d}", relations)
 
 
-def _two_plans(
+def pair_of_plans(
     rng: np.random.Generator, patient: Patient, size: int, vendor: str | None
 ) -> tuple[RunPlan, RunPlan, str]:
     """Two runs: twins that differ in the clot alone, two views of one injection, or two runs of one view."""
@@ -267,7 +267,7 @@ def _two_plans(
     if first.thrombus_possible and rng.random() < 0.5:
         clot = first.occlusion
         while clot.site == "none":
-            clot = draw_plan_clot(rng, first)
+            clot = _certain_clot(rng, first)
         pair = [replace(first, occlusion=clot), replace(first, occlusion=replace(clot, site="none"))]
         if rng.random() < 0.5:
             pair.reverse()
@@ -306,10 +306,8 @@ def _other_plane(rng: np.random.Generator, first: RunPlan, size: int) -> RunPlan
     )
 
 
-def draw_plan_clot(rng: np.random.Generator, plan: RunPlan):
+def _certain_clot(rng: np.random.Generator, plan: RunPlan):
     """An occlusion for certain."""
-    from .plan import draw_occlusion
-
     return draw_occlusion(rng, plan, share=1.1)
 
 

@@ -9,7 +9,9 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
+from ClaireDSALib.simulator.case import pair_of_plans
 from ClaireDSALib.simulator.plan import RunPlan, draw_plan
+from ClaireDSALib.simulator.truth import plain
 
 _PLANS = 6000
 _LEARNT_FROM = 2400
@@ -73,6 +75,24 @@ def test_the_sign_of_a_lateral_angle_does_not_tell_the_side():
     lateral = [p for p in _plans() if abs(abs(p.view.primary_deg) - 90) < 15 and p.injection.vessel != "FEMORAL"]
     agree = np.mean([(p.view.primary_deg > 0) == (p.injection.side == "left") for p in lateral])
     assert agree == pytest.approx(0.5, abs=0.07)
+
+
+def test_twins_differ_in_nothing_but_the_clot(patient):
+    rng = np.random.default_rng(4)
+    kinds = {}
+    for _ in range(60):
+        first, second, kind = pair_of_plans(rng, patient, 64, None)
+        kinds.setdefault(kind, []).append((plain(first), plain(second)))
+    assert set(kinds) == {"twin", "biplane", "same_view"}
+    for first, second in kinds["twin"]:
+        sites = {first["occlusion"].pop("site"), second["occlusion"].pop("site")}
+        assert first == second
+        assert "none" in sites
+        assert len(sites) == 2
+    for first, second in kinds["biplane"]:
+        assert first["times_s"] == second["times_s"]
+        assert first["injection"] == second["injection"]
+        assert first["occlusion"] == second["occlusion"]
 
 
 def test_every_class_of_every_factor_is_well_represented():
