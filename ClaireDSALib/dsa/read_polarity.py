@@ -93,7 +93,9 @@ def confirm_polarity(
 def darkening(small: npt.NDArray[np.float32], usable: npt.NDArray[np.bool_] | None = None) -> float | None:
     """Return how much more the pixels darken than brighten while contrast passes.
 
-    Contrast fills any one pixel for less than half of a run, so the median over time is background.
+    Contrast fills any one pixel for less than half of most runs, so the median over time is background; where
+    it stays longer, the median is contrast and the frames before it look like the passage. What changed
+    since the first frame must therefore point the same way, or there is no evidence.
     Two log ratios of the 99th percentiles of darkening and brightening are averaged: of the values
     on a logarithmic scale, and of their thin structures relative to the local noise. The result
     changes its sign exactly when the values are inverted.
@@ -121,12 +123,17 @@ def darkening(small: npt.NDArray[np.float32], usable: npt.NDArray[np.bool_] | No
     offset = _LOG_OFFSET * (high - low)
     upright, inverted = np.log(values - low + offset), np.log(high - values + offset)
     tails = (_tail_ratio(upright) - _tail_ratio(inverted)) / 2
-    return (tails + _thin_ratio(small, inside) / 2) if min(small.shape[1:]) >= _THIN_SIZE else tails
+    evidence = (tails + _thin_ratio(small, inside) / 2) if min(small.shape[1:]) >= _THIN_SIZE else tails
+    since_start = _tail_ratio(upright, upright[:1]) - _tail_ratio(inverted, inverted[:1])
+    return evidence if evidence * since_start > 0 else 0.0
 
 
-def _tail_ratio(values: npt.NDArray) -> float:
-    """Log ratio of the strongest darkening to the strongest brightening: ``values`` is (S, pixels)."""
-    change = values - median_over_time(values)
+def _tail_ratio(values: npt.NDArray, reference: npt.NDArray | None = None) -> float:
+    """Log ratio of the strongest darkening to the strongest brightening: ``values`` is (S, pixels).
+
+    They are measured from the median over time, or from ``reference`` (1, pixels).
+    """
+    change = values - (median_over_time(values) if reference is None else reference)
     change -= np.median(change, axis=1, keepdims=True)  # exposure drifts as a whole
     return _log_ratio(-change.min(axis=0), change.max(axis=0))
 

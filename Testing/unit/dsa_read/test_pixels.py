@@ -83,6 +83,13 @@ def test_the_evidence_turns_round_with_the_values():
     assert darkening(small) > 0
 
 
+def test_contrast_that_arrives_and_stays_does_not_pass_for_bright_contrast():
+    rng = np.random.default_rng(0)
+    frames = np.full((16, 64, 64), 2000.0) + rng.normal(0, 8, (16, 64, 64))
+    frames[5:, :, 30:34] *= np.exp(-1.0)
+    assert darkening(frames.astype(np.float32)) >= 0
+
+
 def test_a_run_in_which_nothing_happens_gives_no_evidence():
     assert darkening(np.ones((5, 64, 64), np.float32)) is None
     assert darkening(build.raw_run(3, 64).astype(np.float32)) is None
