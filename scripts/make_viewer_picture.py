@@ -67,7 +67,7 @@ def _wait_for_analysis(page: Page) -> None:
 def _review(page: Page, out: Path) -> None:
     """One run with its evidence map in the dark, both planes with the time to peak in the light."""
     page.locator(".run").nth(2).click()
-    page.wait_for_timeout(6000)
+    _wait_for_pictures(page)
     if page.locator(".label-main").count():
         page.keyboard.press("1")
     else:
@@ -77,13 +77,34 @@ def _review(page: Page, out: Path) -> None:
     if page.locator("#layout-biplane").is_enabled():
         page.click("#layout-biplane")
     page.select_option("#overlay", "time_to_peak")
-    page.wait_for_timeout(4000)
     _save(page, out / "viewer_biplane.png")
+
+
+def _wait_for_pictures(page: Page) -> None:
+    """Until every view shows a picture of its own size and none has changed for a while."""
+    before, quiet = "", 0
+    for _ in range(120):
+        page.wait_for_timeout(500)
+        now = page.evaluate(_PICTURES)
+        quiet = quiet + 1 if now and now == before else 0
+        before = now
+        if quiet >= 6:
+            return
+    msg = "the views did not come to rest within a minute"
+    raise TimeoutError(msg)
+
+
+_PICTURES = """() => {
+  const images = [...document.querySelectorAll('.view')].map((view) => [view, view.querySelector('img')]);
+  const fits = ([view, image]) => image && Math.abs(image.naturalWidth - view.clientWidth) < 4
+    && Math.abs(image.naturalHeight - view.clientHeight) < 4;
+  return images.every(fits) ? images.map(([, image]) => image.src).join(' ') : '';
+}"""
 
 
 def _save(page: Page, path: Path) -> None:
     page.mouse.move(640, 360)
-    page.wait_for_timeout(4000)
+    _wait_for_pictures(page)
     page.screenshot(path=path)
     Image.open(path).convert("RGB").save(path, optimize=True)
     print(f"{path.name}: {path.stat().st_size // 1024} KiB")

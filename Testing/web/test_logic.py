@@ -8,6 +8,7 @@ import tifffile
 from ClaireDSALib.dsa.series import DsaSeries
 from ClaireDSALib.pipeline.report import LabelResult, Override, Phases
 from ClaireDSALib.web.logic.curves import HEIGHT, WIDTH, curve_item, disc, phase_items
+from ClaireDSALib.web.logic.display import first_peak
 from ClaireDSALib.web.logic.labels import label_item, wording
 from ClaireDSALib.web.logic.playback import TrueClock
 from ClaireDSALib.web.opening import open_path
@@ -43,6 +44,12 @@ def test_a_curve_spans_the_box_on_true_times():
     assert item["y"][0] == HEIGHT
     assert min(item["y"]) == item["y"][1]
     assert item["values"] == [0.0, 10.0, 5.0]
+
+
+def test_a_run_opens_at_its_arterial_peak_not_at_the_veins():
+    assert first_peak(np.array([0.0, 1.0, 7.0, 8.0, 5.0, 4.0, 9.0, 10.0])) == 3
+    assert first_peak(np.array([0.0, 1.0, 2.0])) == 2
+    assert first_peak(np.zeros(3)) == 0
 
 
 def test_phases_fill_the_bar_without_gaps():

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from trame_server.utils.asynchronous import create_task
 
 from ClaireDSALib import mrml
@@ -20,6 +21,7 @@ from ClaireDSALib.web.logic.runs import run_title
 from ClaireDSALib.web.session import Session, notify
 from ClaireDSALib.web.views import PROJECTION, PROJECTION_2, SEQUENCE, SEQUENCE_2, Views
 
+_HIGH_SHARE = 0.6
 _PAIRS = ((SEQUENCE, PROJECTION), (SEQUENCE_2, PROJECTION_2))
 
 
@@ -311,14 +313,20 @@ def subtracted_frames(series: DsaSeries) -> list[np.ndarray]:
 
 
 def strongest_frame(results: mrml.ResultNodes, report: RunReport) -> int:
-    """Frame with the most contrast, of the arterial ones where phases are known."""
+    """Frame at the arterial peak: among the arterial frames where phases are known, else the first high peak."""
     columns = table_columns(results.tables["curve"])
     values = np.array(next(v for k, v in columns.items() if k != "time_s"))
     if report.phases is not None and len(report.phases.names) == len(values):
         arterial = np.array([name == "arterial" for name in report.phases.names])
         if arterial.any():
-            values = np.where(arterial, values, -np.inf)
-    return int(values.argmax())
+            return int(np.where(arterial, values, -np.inf).argmax())
+    return first_peak(values)
+
+
+def first_peak(values: npt.NDArray[np.float64]) -> int:
+    """First local maximum of a curve that reaches 60 % of its largest value; later ones are the veins."""
+    high = np.flatnonzero(values >= _HIGH_SHARE * values.max())
+    return int(next(i for i in high if i + 1 == len(values) or values[i + 1] <= values[i]))
 
 
 def value_limits(volume: Any, series: DsaSeries) -> list[float]:

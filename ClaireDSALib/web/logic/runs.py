@@ -131,12 +131,13 @@ def run_facts(series: DsaSeries, report: RunReport | None) -> list[dict[str, str
     spacing = geometry.pixel_spacing_mm
     facts.append(("Pixel", f"{spacing[0]:.3f} mm" if spacing else "size unknown"))
     if spacing:
-        facts.append(("Size from", words_of_keyword(geometry.spacing_source)))
+        facts.append(("Size from", words_of_keyword(geometry.spacing_source.split(" / ")[0])))
     state = report.acquisition.subtraction_state if report else series.subtraction_state
     facts.append(("Subtraction", state))
     if report and report.acquisition.mask_source:
         frames = ", ".join(str(f + 1) for f in report.acquisition.mask_frames)
-        facts.append(("Mask", f"frame {frames} ({report.acquisition.mask_source})"))
+        facts.append(("Mask", f"frame {frames}"))
+        facts.append(("Mask from", words_of_keyword(report.acquisition.mask_source)))
     return [{"name": n, "value": v} for n, v in facts]
 
 
