@@ -104,7 +104,7 @@ def _base_plan(rng: np.random.Generator, size_px: int) -> RunPlan:
         width_mm = plan.view.isocentre_spacing_mm * size_px
         if plan.thrombus_possible and len(plan.times_s) >= 6 and is_ap and width_mm > 170 and not plan.roadmap:
             grade = "mild" if rng.random() < 0.4 else "none"
-            return replace(plan, motion_grade=grade, mask_frames=plan.mask_frames or (0,))  # type: ignore[arg-type]
+            return replace(plan, motion_grade=grade, mask_frames=plan.mask_frames or (0,), single_frame=False)  # type: ignore[arg-type]
 
 
 def _turned(rng: np.random.Generator, plan: RunPlan, size_px: int):
