@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,6 +12,12 @@ from ClaireDSALib.web.cine import MOVING_QUALITY, STILL_QUALITY, CineScheduler, 
 
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
 """SlicerApp leaves a temporary folder to be cleaned up by itself."""
+
+
+def in_a_loop_of_its_own(work):
+    """Run a coroutine in a thread: the browser of other tests keeps a loop running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(work())).result()
 
 
 class Window:
@@ -53,7 +60,7 @@ def test_a_frame_seen_before_is_not_drawn_again_until_something_else_changes():
         await scheduler.close()
         return seen, scheduler.stats["drawn"], scheduler.stats, pushed
 
-    first_pass, drawn, stats, pushed = asyncio.run(play())
+    first_pass, drawn, stats, pushed = in_a_loop_of_its_own(play)
     assert first_pass == 2
     assert stats["from_cache"] == 2
     assert drawn > first_pass
@@ -80,13 +87,6 @@ def test_a_frame_change_draws_one_view_only(case_runs, tmp_path):
         viewer.case.close()
         return {v: after[v] - before[v] for v in after}
 
-    drawn = asyncio.run(look())
+    drawn = in_a_loop_of_its_own(look)
     assert drawn["sequence"] >= 1
     assert drawn["projection"] == 0
-
-
-@pytest.fixture(autouse=True)
-def _fresh_loop():
-    """trame keeps tasks on the loop it finds; each test here brings its own."""
-    yield
-    asyncio.set_event_loop(None)
