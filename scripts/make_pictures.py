@@ -17,7 +17,7 @@ def main() -> None:
     """Open the page, show one run with its vessels, and save what is on the screen."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--review", type=Path, default=ROOT / "demo" / "review", help="folder of the review")
-    parser.add_argument("--run", type=int, default=1, help="number of the run on the page, from 1")
+    parser.add_argument("--run", type=int, default=3, help="number of the run on the page, from 1")
     arguments = parser.parse_args()
     target = ROOT / "docs" / "images" / "review.png"
     target.parent.mkdir(parents=True, exist_ok=True)
