@@ -18,8 +18,8 @@ from ClaireDSALib.dsa.subtraction import subtract
 from ClaireDSALib.models.networks.sequence_net import PHASES
 from ClaireDSALib.models.sequence_input import choose_frames, normalise, shrink
 from ClaireDSALib.simulator.as_series import series_of
-from ClaireDSALib.simulator.case import Patient, Run, draw_plan_clot, take_run
-from ClaireDSALib.simulator.plan import RunPlan, draw_plan
+from ClaireDSALib.simulator.case import Patient, Run, take_run
+from ClaireDSALib.simulator.plan import RunPlan, draw_occlusion, draw_plan
 from ClaireDSALib.training.sequence_examples import SequenceExample, pack, save_examples
 
 STACK_PX = 128
@@ -84,7 +84,7 @@ def example_of(run: Run, patient: str) -> SequenceExample:
 
 def _quadruple(rng: np.random.Generator, patient: Patient, size_px: int, number: int) -> Iterator[Run]:
     base = _base_plan(rng, size_px)
-    clot = draw_plan_clot(rng, base)
+    clot = draw_occlusion(rng, base, share=1.0)
     views = [base.view, _turned(rng, base, size_px)]
     seeds = rng.integers(2**31, size=2)
     for occluded in (True, False):
