@@ -102,7 +102,11 @@ NINE_LABELS = LabelSet(
         LabelSpec("region", ("intracranial", "extracranial"), "part of the body shown"),
         LabelSpec("circulation", ("anterior", "posterior"), "injected circulation: carotid or vertebrobasilar"),
         LabelSpec("side", ("left", "right", "undetermined"), "patient side of the injected vessel"),
-        LabelSpec("device", ("absent", "present"), "wire, microcatheter, stent, coil or clip in the picture; the injecting catheter does not count"),
+        LabelSpec(
+            "device",
+            ("absent", "present"),
+            "wire, microcatheter, stent, coil or clip in the picture; the injecting catheter does not count",
+        ),
     )
 )
 """The project's own nine labels, used to train the shipped bundle; inference reads a bundle's metadata instead."""
