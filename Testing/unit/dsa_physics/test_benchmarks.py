@@ -44,7 +44,7 @@ def test_a_measurement_knows_time_memory_and_answer(tmp_path):
     held = []
 
     def run(_):
-        held.append(np.ones(4_000_000))
+        held.append(np.ones(6_000_000))  # above 32 MiB malloc never reuses freed heap
         return np.arange(3)
 
     found = measure_here(Contender("x", run, repeats=2), tmp_path)
