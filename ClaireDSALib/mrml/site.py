@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from .host import Host
 
-_SITE_COLOR = (1.0, 0.78, 0.2)
+_SITE_COLOR = (1.0, 0.36, 0.12)
 
 
 def add_site(
@@ -29,12 +29,12 @@ def add_site(
     node = host.scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name)
     node.CreateDefaultDisplayNodes()
     position = ras_of_pixel(thrombus.site_px, shape, spacing_mm)
-    node.AddControlPoint(*position, f"possible thrombus ({thrombus.probability:.0%})")
+    node.AddControlPoint(*position, f"thrombus? {thrombus.probability:.0%}")
     node.SetLocked(True)
     display = node.GetDisplayNode()
     display.SetSelectedColor(*_SITE_COLOR)
     display.SetGlyphType(display.CrossDot2D)
-    display.SetGlyphScale(3.0)
+    display.SetGlyphScale(5.0)
     display.SetTextScale(2.5)
     display.SetOpacity(1.0 if thrombus.present else 0.5)
     return tag(node, run_id, "site")
