@@ -33,13 +33,10 @@ def simulate(
         for path in write_demo_case(out):
             typer.echo(path)
         return
-    if device != "cpu":
-        msg = f"device must be cpu in this version; got {device!r}"
-        raise typer.BadParameter(msg, param_hint="--device")
     from ClaireDSALib.simulator.dataset import DatasetPlan, generate
 
     try:
-        plan = DatasetPlan(out, cases, seed, runs, size, format, anatomy, vendor)  # type: ignore[arg-type]
+        plan = DatasetPlan(out, cases, seed, runs, size, format, anatomy, vendor, device)  # type: ignore[arg-type]
     except ValueError as problem:
         raise typer.BadParameter(str(problem)) from problem
     started = time.monotonic()

@@ -24,8 +24,14 @@ _CHUNK_BYTES = 1 << 20
 _READ_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError, RuntimeError)
 
 
+_CONTAINERS = frozenset((".npz", ".docx", ".xlsx", ".pptx", ".odt", ".jar", ".whl", ".mrb"))
+"""Zip files by their bytes whose members are no pictures; one line says so instead of one for each member."""
+
+
 def is_zip(path: Path) -> bool:
-    """Whether the file begins like a zip file."""
+    """Whether the file begins like a zip file and is not one of the formats that only use it as a container."""
+    if path.suffix.lower() in _CONTAINERS:
+        return False
     with path.open("rb") as stream:
         return stream.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .body import BodyLayers
 from .collimator import Collimator
+from .expose_torch import Exposure, count_frames
 from .motion import Motion, shift_image, translate
 from .vendor import VendorLook, store_intensity, store_opacity
 from .xray import BIN_WEIGHT, IODINE_CM2_PER_MG, Detector, attenuation_bins, count, reference_level, scatter_field
@@ -75,6 +76,7 @@ def expose(
     detector: Detector,
     spacing_mm: float,
     rng: np.random.Generator,
+    device: str = "cpu",
 ) -> Exposed:
     """Take the frames.
 
@@ -87,6 +89,8 @@ def expose(
     static_metal_mm, late_metal_mm : (H, W) float32 ndarray
         Devices present from the start, and devices that appear with frame ``late_from``.
     motion : Motion or None
+    device : "cpu", or a torch device
+        Where attenuation becomes counts. The same seed gives the same counts on the same device.
     """
     frames, shape = len(iodine_mg_cm2), layers.soft_mm.shape
     soft, hard = attenuation_bins(layers, static_metal_mm)
@@ -115,10 +119,16 @@ def expose(
             artefact = max(artefact, _level(attenuation - base, region))
         if opacity is not None:
             attenuation = attenuation + (opacity if motion is None else _carried(opacity, motion, number, spacing_mm))
+        if device != "cpu":
+            counts[number] = attenuation
+            continue
         primary = np.exp(-attenuation) * opening
         if late is not None and number >= late_from:
             primary *= late
         counts[number] = count(primary + scatter, detector, level, rng, drift=drift[number])
+    if device != "cpu":
+        exposure = Exposure(opening, scatter, late, late_from, level, drift)
+        counts = count_frames(counts, exposure, detector, seed=int(rng.integers(2**62)), device=device)
     noise = 1.0 / np.sqrt(max(detector.photons * (1 + float(np.median(scatter[region])) / max(level, 1e-9)), 1.0))
     noise *= 1 - min(detector.blur_px, 0.8) * 0.6
     return Exposed(counts, region, darkest, float(noise), artefact, _body_level(counts[0], layers.soft_mm, region))

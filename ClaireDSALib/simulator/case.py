@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -146,8 +147,10 @@ class Patient:
             cache.pop(next(iter(cache)))
 
 
-def take_run(patient: Patient, plan: RunPlan, run_id: str, relations: dict[str, str] | None = None) -> Run:
-    """Simulate one run.
+def take_run(
+    patient: Patient, plan: RunPlan, run_id: str, relations: dict[str, str] | None = None, *, device: str = "cpu"
+) -> Run:
+    """Simulate one run, its detector on ``device``.
 
     The same patient, plan and ``run_id`` give the same run to the last bit.
     """
@@ -164,7 +167,17 @@ def take_run(patient: Patient, plan: RunPlan, run_id: str, relations: dict[str, 
     region = plan.collimator.valid_region(plan.view.shape)
     motion = _fit(plan, layers, static, region, rng)
     exposed = expose(
-        layers, frames, static, late, 1, motion, plan.collimator, plan.detector, plan.view.isocentre_spacing_mm, rng
+        layers,
+        frames,
+        static,
+        late,
+        1,
+        motion,
+        plan.collimator,
+        plan.detector,
+        plan.view.isocentre_spacing_mm,
+        rng,
+        device,
     )
     stored = deliver(exposed, plan.look, plan.delivery, plan.mask_frames or (0,), rng)
     if plan.single_frame:
@@ -210,6 +223,7 @@ def simulate_case(
     anatomy_dir: Path | None = None,
     head_ct: Path | None = None,
     vendor: str | None = None,
+    device: str = "cpu",
 ) -> Case:
     """Simulate a patient with independent runs, views used twice, and occluded/open twins.
 
@@ -227,6 +241,8 @@ def simulate_case(
         Head CT for the background; None for the procedural head.
     vendor : str or None
         Name of a look in ``vendor.LOOKS``; None mixes them.
+    device : "cpu" or "cuda"
+        Where the detector is computed; cases differ in their noise between devices.
 
     Returns
     -------
@@ -239,10 +255,12 @@ def simulate_case(
     2
     """
     patient = Patient(seed, anatomy_dir=anatomy_dir, head_ct=head_ct)
-    return Case(seed, patient.anatomy, tuple(iterate_runs(patient, runs=runs, size=size, vendor=vendor)))
+    return Case(seed, patient.anatomy, tuple(iterate_runs(patient, runs=runs, size=size, vendor=vendor, device=device)))
 
 
-def iterate_runs(patient: Patient, *, runs: int, size: int, vendor: str | None = None):
+def iterate_runs(
+    patient: Patient, *, runs: int, size: int, vendor: str | None = None, device: str = "cpu"
+) -> Iterator[Run]:
     """Yield the runs of :func:`simulate_case` one at a time."""
     rng = np.random.default_rng([patient.seed, 6])
     for number in range(0, runs, 2):
@@ -250,7 +268,7 @@ def iterate_runs(patient: Patient, *, runs: int, size: int, vendor: str | None =
         for offset, plan in enumerate((first, second)):
             if number + offset < runs:
                 relations = {"view": f"{patient.seed}-{number // 2}", kind: f"{patient.seed}-{number // 2}"}
-                yield take_run(patient, plan, f"run{number + offset:02d}", relations)
+                yield take_run(patient, plan, f"run{number + offset:02d}", relations, device=device)
 
 
 def pair_of_plans(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .case import Case, Patient, iterate_runs
+from .expose_torch import check_device
 from .truth import facts, pictures, save_npz, write_truth
 
 Format = Literal["npz", "dicom"]
@@ -43,6 +44,8 @@ class DatasetPlan:
         Folder with SWC trees and head CTs (``*.nrrd``), searched with its sub-folders.
     vendor : str or None
         One named look for all; None mixes them.
+    device : "cpu" or "cuda"
+        Where the detector is computed.
 
     Raises
     ------
@@ -58,8 +61,10 @@ class DatasetPlan:
     format: Format = "npz"
     anatomy: Path | None = None
     vendor: str | None = None
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
+        check_device(self.device)
         if min(self.cases, self.runs_per_case) < 1 or self.size < 32:
             given = (self.cases, self.runs_per_case, self.size)
             msg = f"cases and runs_per_case must be at least 1 and size at least 32; got {given}"
@@ -130,7 +135,7 @@ def _generate_case(job: tuple[DatasetPlan, int]) -> list[dict[str, Any]]:
     patient = Patient(seed, anatomy_dir=swc, head_ct=head)
     split = split_of(patient.anatomy.anatomy_id)
     lines = []
-    for run in iterate_runs(patient, runs=plan.runs_per_case, size=plan.size, vendor=plan.vendor):
+    for run in iterate_runs(patient, runs=plan.runs_per_case, size=plan.size, vendor=plan.vendor, device=plan.device):
         case = Case(seed, patient.anatomy, (run,))
         line = facts(case, run, split)
         if plan.format == "npz":

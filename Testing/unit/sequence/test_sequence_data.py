@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the phases' order is the network's")
 
-from ClaireDSALib.training.sequence_data import STACK_PX, simulate_patient  # noqa: E402
+from ClaireDSALib.training.sequence_data import STACK_PX, simulate_patient
 
 
 @pytest.fixture(scope="module")
