@@ -22,6 +22,8 @@ PIECES = (
 )
 
 _NO_TESTS = 5
+_SUMMARY = re.compile(r"\d+ \w+.* in \d+\.\d+s")
+"""Pytest's closing line; a piece that dies before it counts as failed by its exit code."""
 _COUNT = re.compile(r"(\d+) (passed|failed|skipped|error|errors|xfailed)\b")
 
 
@@ -52,7 +54,7 @@ def _run(folder: Path, options: list[str]) -> tuple[int, dict[str, int]]:
     last = ""
     for line in process.stdout or ():
         print(line, end="", flush=True)
-        last = line if _COUNT.search(line) else last
+        last = line if _SUMMARY.search(line) else last
     counts = {"passed": 0, "failed": 0, "skipped": 0}
     for number, kind in _COUNT.findall(last):
         key = "failed" if kind.startswith("error") else "passed" if kind == "xfailed" else kind
