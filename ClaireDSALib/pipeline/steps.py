@@ -159,9 +159,15 @@ def classify(state: RunState) -> None:
         if bundle is None:
             state.notes.append("No labels: no label bundle is installed or chosen.")
             return
-        result = state.models.classify(
-            state.arrays["minip"], bundle, state.settings, valid_region=state.series.valid_region
-        )
+        from ClaireDSALib.models.errors import ImageRefusedError
+
+        try:
+            result = state.models.classify(
+                state.arrays["minip"], bundle, state.settings, valid_region=state.series.valid_region
+            )
+        except ImageRefusedError as refusal:
+            state.notes.append(f"No labels: {refusal}.")
+            return
         state.labels = tuple(_label_result(state, label, result.cams.get(label.name, {})) for label in result.labels)
         ood = result.out_of_distribution
         if ood is not None:

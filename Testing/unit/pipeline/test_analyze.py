@@ -150,3 +150,53 @@ def test_a_blank_run_gets_a_sentence_not_a_segmentation():
     result = analyze([run], _PURE)
     assert "nothing to segment" in result.report.run("blank").error
     assert "vessels" not in result.arrays["blank"]
+
+
+def test_a_picture_the_label_model_refuses_is_a_note_and_the_other_steps_go_on(an_injected_run):
+    from ClaireDSALib.models.errors import ImageRefusedError
+    from ClaireDSALib.pipeline.model_set import ModelSet
+
+    class Refusing:
+        name = version = sha256 = "test"
+        engine = device = "cpu"
+
+        def classify(self, minip, **_):
+            msg = "the picture is constant"
+            raise ImageRefusedError(msg)
+
+    models = ModelSet(load_classifier=lambda bundle, device: Refusing())
+    settings = Settings(label_bundle="test", thrombus_bundle="none", vessel_bundle="none")
+    run = analyze([an_injected_run], settings, models=models).report.runs[0]
+    assert run.error == ""
+    assert "No labels: the picture is constant." in run.notes
+    assert run.vessels is not None
+
+
+def test_an_exhausted_gpu_repeats_the_labels_on_the_cpu_and_says_so(an_injected_run):
+    from ClaireDSALib.pipeline.model_set import ModelSet
+
+    class Starved:
+        name = version = sha256 = "test"
+        engine = "torch"
+
+        def __init__(self, device):
+            self.device = device
+
+        def classify(self, minip, **_):
+            if self.device != "cpu":
+                msg = "CUDA out of memory"
+                raise RuntimeError(msg)
+            from types import SimpleNamespace
+
+            label = SimpleNamespace(name="contrast_fluid", classes=("absent", "present"), probabilities=(0.1, 0.9))
+            return SimpleNamespace(labels=(label,), cams={}, out_of_distribution=None)
+
+    models = ModelSet(load_classifier=lambda bundle, device: Starved(device))
+    rules = ({"label": "contrast_fluid", "allowed": ["present"]},)
+    settings = Settings(
+        label_bundle="test", thrombus_bundle="none", vessel_bundle="none", device="cuda", suitability_rules=rules
+    )
+    report = analyze([an_injected_run], settings, models=models).report
+    assert report.runs[0].suitability.suitable
+    assert "repeated on the CPU" in report.provenance.fallbacks[0]
+    assert report.provenance.device == "cpu"
