@@ -1,4 +1,4 @@
-# make demo   simulate a case, analyse it, open it in the browser   (ARGS=--no-open: only say where it is)
+# make demo   simulate a case, analyse it, open it in the browser   (ARGS=--no-open: only say where; --serve: only print the address)
 # make test   everything that is checked, as continuous integration runs it
 # make bench  ratios against named peers, measured side by side
 # make generate   write again what is made from the code

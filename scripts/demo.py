@@ -1,6 +1,7 @@
 """``make demo``: simulate a case, review it, and open it in the browser viewer.
 
-With ``--no-open``, or where there is no display, it only says where the results are and how to open them.
+With ``--no-open``, or where there is no display, it only says where the results are and how to open them;
+``--serve`` starts the viewer without opening a browser.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ def main() -> int:
     """Do the three steps and return the exit code of the one that failed."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--no-open", action="store_true", help="only write, then say where it is")
+    parser.add_argument("--serve", action="store_true", help="start the viewer and print its address, open no browser")
     parser.add_argument("--out", type=Path, default=ROOT / "demo", help="folder of the demo (default: demo/)")
     arguments = parser.parse_args()
     case, review = arguments.out / "case", arguments.out / "review"
@@ -31,6 +33,9 @@ def main() -> int:
     code = subprocess.run([*CLAIRE, "review", str(case), "--out", str(review)], cwd=ROOT, check=False).returncode
     if code != 0:
         return code
+    if arguments.serve:
+        _say_where(case, review)
+        return subprocess.run([*CLAIRE, "view", str(case), "--no-open"], cwd=ROOT, check=False).returncode
     return _say_where(case, review) if arguments.no_open or not _has_display() else _open(case, review)
 
 
