@@ -31,7 +31,7 @@ def verdict_word(run: Any) -> str:
 def thrombus_word(run: Any) -> str:
     if run is None or run.thrombus is None:
         return ""
-    word = _("yes") if run.thrombus.present else _("no")
+    word = _("yes") if run.thrombus.present else _("not seen")
     return f"{word} ({percent(run.thrombus.probability)})"
 
 

@@ -97,5 +97,5 @@ def describe_verdict(run: RunReport) -> str:
     reason = f" - {verdict.reasons[0].text}" if verdict.reasons else ""
     thrombus = ""
     if run.thrombus is not None:
-        thrombus = f"; thrombus {'likely' if run.thrombus.present else 'unlikely'} ({run.thrombus.probability:.0%})"
+        thrombus = f"; thrombus {'likely' if run.thrombus.present else 'not seen'} ({run.thrombus.probability:.0%})"
     return f"{word} ({verdict.probability:.0%}){reason}{thrombus}"

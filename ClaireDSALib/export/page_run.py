@@ -56,7 +56,7 @@ def badges(run: RunReport) -> str:
 
 
 def thrombus_words(found: Thrombus) -> str:
-    return f"thrombus {'likely' if found.present else 'unlikely'} {found.probability:.0%}"
+    return f"thrombus {'likely' if found.present else 'not seen'} {found.probability:.0%}"
 
 
 def _facts(seen: Acquisition) -> str:

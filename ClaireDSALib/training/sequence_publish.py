@@ -17,7 +17,14 @@ _PAPER = (
 
 
 def publish_sequence(
-    source: Path, shelf: Path, figures: SequenceFigures, *, command: str, training_command: str, licence_file: Path
+    source: Path,
+    shelf: Path,
+    figures: SequenceFigures,
+    *,
+    command: str,
+    training_command: str,
+    licence_file: Path,
+    notes: str = "",
 ) -> CatalogueEntry:
     """Copy a bundle to ``shelf``, write its card and put it into the shelf's catalogue.
 
@@ -29,6 +36,8 @@ def publish_sequence(
     command, training_command : str
         The commands that repeat measurement and training.
     licence_file : Path
+    notes : str
+        Markdown for the card's section on training.
     """
     folder = shelf / source.name
     if folder.resolve() != source.resolve():
@@ -37,7 +46,9 @@ def publish_sequence(
     shutil.copyfile(licence_file, folder / "LICENSE")
     metadata = read_metadata(folder)
     (folder / "docs").mkdir(exist_ok=True)
-    (folder / "docs" / "README.md").write_text(_card(metadata, figures, command, training_command), encoding="utf-8")
+    (folder / "docs" / "README.md").write_text(
+        _card(metadata, figures, command, training_command, notes), encoding="utf-8"
+    )
     files = bundle_files(folder)
     entry = CatalogueEntry(
         name=folder.name,
@@ -73,7 +84,7 @@ def _bounds(area: tuple[float, float, float]) -> tuple[float, float]:
     return round(area[1], 4), round(area[2], 4)
 
 
-def _card(metadata: dict, found: SequenceFigures, command: str, training_command: str) -> str:  # type: ignore[type-arg]
+def _card(metadata: dict, found: SequenceFigures, command: str, training_command: str, notes: str) -> str:  # type: ignore[type-arg]
     sites = "\n".join(f"| {site} | {n} | {share:.2f} |" for site, (share, n) in found.sensitivity_by_site.items())
     views = ", ".join(f"{view} {area:.3f}" for view, area in found.by_view.items())
     section = metadata["sequence"]
@@ -112,5 +123,7 @@ Uncertainty is half the spread between the run and its mirror image.
 ## Training
 
 `{training_command}`. Simulated runs only: occluded and open twins of the same patient, view, dose and timing.
-Never measured on real patients; how it does there is unknown. Distal occlusions are often missed.
+Never measured on real patients; how it does there is unknown.
+
+{notes}
 """
