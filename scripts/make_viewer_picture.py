@@ -78,6 +78,11 @@ def _review(page: Page, out: Path) -> None:
         page.click("#layout-biplane")
     page.select_option("#overlay", "time_to_peak")
     _save(page, out / "viewer_biplane.png")
+    page.keyboard.press("t")
+    if page.locator("#layout-runs").is_enabled():
+        page.click("#layout-runs")
+    page.select_option("#overlay", "")
+    _save(page, out / "viewer_before_after.png")
 
 
 def _wait_for_pictures(page: Page) -> None:

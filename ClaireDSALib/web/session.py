@@ -56,6 +56,18 @@ class Session:
                 return ids[1 - ids.index(run_id)]
         return ""
 
+    def counterpart(self, run_id: str) -> str:
+        """Run of the same view to lay beside this one: the one before it, else the one after; empty for none.
+
+        Runs stand in the order of their acquisition, so this is before and after treatment where both were taken.
+        """
+        view = self.series[run_id].geometry.view
+        same = [one.run_id for one in self.series.values() if one.geometry.view == view]
+        if view in ("unknown", "rotational") or len(same) < 2:
+            return ""
+        place = same.index(run_id)
+        return same[place - 1] if place else same[1]
+
     def shown(self, run_id: str) -> mrml.SeriesNodes:
         """Nodes of a run, added to the scene when first asked for; a pair comes together."""
         if run_id not in self.nodes:

@@ -8,6 +8,7 @@ LAYOUTS = (
     {"id": "pair", "title": "Run and projection", "views": ["sequence", "projection"]},
     {"id": "single", "title": "Run alone", "views": ["sequence"]},
     {"id": "compare", "title": "Before and after subtraction", "views": ["sequence", "projection"]},
+    {"id": "runs", "title": "Two runs of one view, before and after", "views": ["projection", "projection2"]},
     {"id": "biplane", "title": "Both planes", "views": ["sequence", "projection", "sequence2", "projection2"]},
 )
 
@@ -44,6 +45,7 @@ def initial_state() -> dict[str, Any]:
         "layouts": [dict(x) for x in LAYOUTS],
         "layout": "pair",
         "can_biplane": False,
+        "can_runs": False,
         "subtraction": True,  # the reviewer's wish; obeyed where a run can be subtracted
         "can_subtract": False,
         "subtract_note": "",

@@ -204,3 +204,7 @@ def test_typing_a_comment_does_not_trigger_shortcuts(review):
     assert review.state("active") == -1
     review.page.locator("#comment").fill("")
     review.page.locator("#comment").blur()
+
+
+def test_two_runs_of_one_view_need_two_runs_of_one_view(review):
+    assert review.page.locator("#layout-runs").is_disabled()

@@ -56,8 +56,9 @@ class DisplayLogic:
         self._state.n_frames = series.n_frames
         self._state.frame = mrml.selected_frame(nodes)
         self._state.can_biplane = bool(self._session.partner(run_id))
+        self._state.can_runs = bool(self._session.counterpart(run_id))
         self._refresh_options(run_id)
-        if self._state.layout == "biplane" and not self._state.can_biplane:
+        if self._state.layout not in self._usable_layouts():
             self._state.layout = "pair"
         self._open_at_peak(run_id)
         notify(self._session.run_changed, run_id)
@@ -77,13 +78,11 @@ class DisplayLogic:
             self._state.frame = frame
 
     def set_layout(self, layout: str) -> None:
-        """``pair``, ``single``, ``compare`` or ``biplane``."""
-        if layout == "biplane" and not self._state.can_biplane:
-            return
-        if layout == "compare" and not self._state.can_subtract:
+        """``pair``, ``single``, ``compare``, ``runs`` or ``biplane``; one that the run cannot fill is ignored."""
+        if layout not in self._usable_layouts():
             return
         self._state.layout = layout
-        if layout == "biplane":
+        if layout in ("biplane", "runs"):
             self._views.ensure(SEQUENCE_2, PROJECTION_2)
             self._show_overlay(self._state.overlay)
         self._ensure_subtracted()
@@ -91,10 +90,14 @@ class DisplayLogic:
         self._views.fit()
 
     def next_layout(self) -> None:
+        usable = self._usable_layouts()
+        self.set_layout(usable[(usable.index(self._state.layout) + 1) % len(usable)])
+
+    def _usable_layouts(self) -> list[str]:
         usable = ["pair", "single"]
         usable += ["compare"] if self._state.can_subtract else []
-        usable += ["biplane"] if self._state.can_biplane else []
-        self.set_layout(usable[(usable.index(self._state.layout) + 1) % len(usable)])
+        usable += ["runs"] if self._state.can_runs else []
+        return usable + (["biplane"] if self._state.can_biplane else [])
 
     def set_overlay(self, name: str) -> None:
         """Show a map by its array name, or a class-activation map by ``cam:<label>:<class>``; empty for none."""
@@ -117,7 +120,10 @@ class DisplayLogic:
         self._views.draw(PROJECTION, PROJECTION_2)
 
     def _partner_shown(self) -> str:
-        return self._session.partner(self._session.current) if self._state.layout == "biplane" else ""
+        """The run in the second pair of views: the other plane, or the run before or after."""
+        if self._state.layout == "biplane":
+            return self._session.partner(self._session.current)
+        return self._session.counterpart(self._session.current) if self._state.layout == "runs" else ""
 
     def reset_view(self) -> None:
         self._views.fit()
@@ -176,7 +182,8 @@ class DisplayLogic:
             volume = results.volumes["minip"]
         self._views.fill(projection, volume, results.overlay, float(self._state.alpha))
         subtracted = volume is results.volumes.get("subtracted_minip")
-        return {sequence: name, projection: "Subtracted minimum over time" if subtracted else "Minimum over time"}
+        what = "Subtracted minimum over time" if subtracted else "Minimum over time"
+        return {sequence: name, projection: f"{name} — {what.lower()}" if self._state.layout == "runs" else what}
 
     def _background(self, run_id: str) -> Any:
         if not run_id:
@@ -231,7 +238,8 @@ class DisplayLogic:
         self._show_overlay(mrml.active_overlay(results) if results is not None else "")
 
     def _result_changed(self, run_id: str) -> None:
-        if run_id in (self._session.current, self._session.partner(self._session.current)):
+        beside = (self._session.partner(self._session.current), self._partner_shown()) if self._session.current else ()
+        if run_id in (self._session.current, *beside):
             self._refresh_options(self._session.current)
             self._open_at_peak(run_id)
             self._ensure_subtracted()
