@@ -7,13 +7,14 @@ import shutil
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ClaireDSALib.models.bundle import Bundle
 from ClaireDSALib.models.errors import BundleError
+from ClaireDSALib.models.onnx_session import open_session
 
 FloatArray = npt.NDArray[np.float32]
 ENGINES = ("auto", "onnxruntime", "torch")
@@ -89,7 +90,7 @@ class OnnxEngine:
         if bundle.onnx is None:
             msg = f"bundle {bundle.name!r} has no ONNX graph; use engine 'torch' or export one"
             raise BundleError(msg)
-        self._session = _onnx_session(bundle.onnx, threads)
+        self._session = open_session(bundle.onnx, threads)
 
     def run(self, images: FloatArray) -> EngineOutputs:
         outputs = [self._session.run(None, {"image": one[None]}) for one in images]
@@ -129,17 +130,3 @@ def cuda_is_available() -> bool:
     import torch
 
     return bool(torch.cuda.is_available())
-
-
-def _onnx_session(path: Path, threads: int) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf as error:
-        msg = f"{path.name} is not a readable ONNX graph; add the bundle again"
-        raise BundleError(msg) from error
