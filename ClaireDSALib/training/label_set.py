@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ClaireDSALib.dsa.subtraction import subtracted_minip
+from ClaireDSALib.simulator.as_series import series_of
+
+if TYPE_CHECKING:
+    from ClaireDSALib.simulator.case import Run
 
 UNSEEN_SHARE = 0.7
 """Share of test patients with the unseen look; the others show what the unseen anatomy alone costs."""
@@ -44,8 +52,14 @@ class LabelSetPlan:
     anatomy: Path | None = None
 
 
-def make_label_set(plan: LabelSetPlan, progress: Callable[[int, int], None] = lambda _i, _n: None) -> Path:
+def make_label_set(
+    plan: LabelSetPlan, progress: Callable[[int, int], None] = lambda _i, _n: None, *, workers: int = 1
+) -> Path:
     """Simulate what is missing and return the folder; patients stand in the index completely or not at all.
+
+    Every run becomes ``runs/<seed>_<run>.npz`` with ``minip`` (H, W), ``region`` (H, W) bool, ``vessels``
+    (3, H, W) bool (vessel, artery, vein; only what the MinIP can show) and, where the run can be subtracted,
+    ``peak`` (H, W) float16, its peak opacity as the analysis would compute it.
 
     Raises
     ------
@@ -61,13 +75,22 @@ def make_label_set(plan: LabelSetPlan, progress: Callable[[int, int], None] = la
     index = plan.folder / "index.jsonl"
     lines = index.read_text(encoding="utf-8").splitlines() if index.exists() else []
     done = {json.loads(line)["case_seed"] for line in lines if line.strip()}
-    for number, seed in enumerate(range(plan.seed, plan.seed + plan.patients)):
-        if seed not in done:
-            made = _simulate(plan, seed)
-            with index.open("a", encoding="utf-8") as stream:
-                stream.write("".join(json.dumps(line) + "\n" for line in made))
-        progress(number + 1, plan.patients)
+    seeds = range(plan.seed, plan.seed + plan.patients)
+    todo = [seed for seed in seeds if seed not in done]
+    for number, made in enumerate(_simulated(plan, todo, workers), plan.patients - len(todo) + 1):
+        with index.open("a", encoding="utf-8") as stream:
+            stream.write("".join(json.dumps(line) + "\n" for line in made))
+        progress(number, plan.patients)
     return plan.folder
+
+
+def _simulated(plan: LabelSetPlan, seeds: list[int], workers: int) -> Iterator[list[dict[str, Any]]]:
+    """Index lines of each patient, in the order of ``seeds``."""
+    if workers <= 1:
+        yield from (_simulate(plan, seed) for seed in seeds)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_simulate, [plan] * len(seeds), seeds)
 
 
 def _simulate(plan: LabelSetPlan, seed: int) -> list[dict[str, Any]]:
@@ -81,10 +104,19 @@ def _simulate(plan: LabelSetPlan, seed: int) -> list[dict[str, Any]]:
     lines = []
     for run in iterate_runs(patient, runs=plan.runs, size=plan.size_px, vendor=look):
         name = f"runs/{seed}_{run.run_id}.npz"
-        np.savez_compressed(plan.folder / name, minip=run.frames.min(0), visible=run.visible, region=run.region)
+        np.savez_compressed(plan.folder / name, **_pictures(run))
         line = {"npz": name, "patient": str(seed), "case_seed": seed, "labels": run.labels, "split": split}
-        lines.append({**line, "vendor": run.plan.look.name, "anatomy_id": patient.anatomy.anatomy_id})
+        line |= {"vendor": run.plan.look.name, "anatomy_id": patient.anatomy.anatomy_id, "quality": run.quality}
+        lines.append(line | {"spacing_mm": run.plan.view.isocentre_spacing_mm, "motion": run.plan.motion_grade})
     return lines
+
+
+def _pictures(run: Run) -> dict[str, Any]:
+    vessels = np.stack([run.visible, run.visible & run.iodine.artery_mask, run.visible & run.iodine.vein_mask])
+    pictures = {"minip": run.frames.min(0), "region": run.region, "vessels": vessels}
+    if run.subtractable or run.plan.delivery == "subtracted":
+        pictures["peak"] = subtracted_minip(series_of(run)).astype(np.float16)
+    return pictures
 
 
 def _patient(plan: LabelSetPlan, seed: int, split: str, rng: np.random.Generator) -> Any:
