@@ -32,7 +32,7 @@ APT_PACKAGES = {
     "dcmtk": "DICOM validation in tests",
 }
 
-EXTRAS = "torch,web,train,dev"
+EXTRAS = "torch,web,train,pacs,cohort,dev"
 
 
 def main() -> int:

@@ -1,0 +1,1 @@
+"""Thousands of studies in one go: resumable, one table, one page."""

@@ -1,0 +1,1 @@
+"""Results as standard DICOM objects, in and out of a PACS: receiver, queue, DICOMweb."""
