@@ -59,7 +59,9 @@ def make_label_set(
 
     Every run becomes ``runs/<seed>_<run>.npz`` with ``minip`` (H, W), ``region`` (H, W) bool, ``vessels``
     (3, H, W) bool (vessel, artery, vein; only what the MinIP can show) and, where the run can be subtracted,
-    ``peak`` (H, W) float16, its peak opacity as the analysis would compute it.
+    ``peak`` (H, W) float16, its peak opacity as the analysis would compute it. A run that is stored unsubtracted
+    and can be subtracted stands in the index twice, as ``picture`` ``minip`` and ``subtracted``: the analysis
+    looks at both.
 
     Raises
     ------
@@ -105,10 +107,30 @@ def _simulate(plan: LabelSetPlan, seed: int) -> list[dict[str, Any]]:
     for run in iterate_runs(patient, runs=plan.runs, size=plan.size_px, vendor=look):
         name = f"runs/{seed}_{run.run_id}.npz"
         np.savez_compressed(plan.folder / name, **_pictures(run))
-        line = {"npz": name, "patient": str(seed), "case_seed": seed, "labels": run.labels, "split": split}
+        line = {"npz": name, "patient": str(seed), "case_seed": seed, "split": split}
         line |= {"vendor": run.plan.look.name, "anatomy_id": patient.anatomy.anatomy_id, "quality": run.quality}
-        lines.append(line | {"spacing_mm": run.plan.view.isocentre_spacing_mm, "motion": run.plan.motion_grade})
+        line |= {"spacing_mm": run.plan.view.isocentre_spacing_mm, "motion": run.plan.motion_grade}
+        lines += [line | {"picture": name, "labels": labels} for name, labels in labels_by_picture(run).items()]
     return lines
+
+
+def labels_by_picture(run: Run) -> dict[str, dict[str, str | None]]:
+    """What each picture of a run is labelled.
+
+    Motion is an artefact of subtraction: a run that was not subtracted does not show it, so its stored picture has
+    no answer (None). Devices leave too little in a picture subtracted here to ask about them; the stored one has them.
+
+    Returns
+    -------
+    dict
+        ``minip`` and, for unsubtracted runs with a mask, ``subtracted``; each the nine labels.
+    """
+    if run.plan.delivery == "subtracted":
+        return {"minip": run.labels}
+    pictures = {"minip": run.labels | {"motion_artefact": None}}
+    if run.subtractable:
+        pictures["subtracted"] = run.labels | {"subtraction": "subtracted", "device": None}
+    return pictures
 
 
 def _pictures(run: Run) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ClaireDSALib.dsa.subtraction import to_display
 from ClaireDSALib.models.labels import LabelSet
 from ClaireDSALib.models.preprocessing import resize
 
@@ -82,12 +83,13 @@ def load_simulated(
     size_px: int = 256,
     progress: Callable[[int, int], None] | None = None,
 ) -> LabelledPictures:
-    """Read a simulated set: one picture per run, as the pipeline would see it.
+    """Read a simulated set: the pictures of its runs as the analysis would see them.
 
     Parameters
     ----------
     folder : str or Path
-        Holds ``index.jsonl``; one JSON object per run with ``npz``, ``patient``, ``labels``.
+        Holds ``index.jsonl``; one JSON object per picture with ``npz``, ``patient``, ``labels`` and, for a
+        second picture of a run, ``picture`` = ``subtracted``.
     labels : LabelSet
     size_px : int
         Side of the cached pictures; a little more than the network's input, so that augmentation can move them.
@@ -113,7 +115,7 @@ def load_simulated(
         targets=np.array([encode(record["labels"], labels) for record in records], np.int64).reshape(len(records), -1),
         patients=np.array([str(record["patient"]) for record in records]),
         labels=labels,
-        names=tuple(str(record["npz"]) for record in records),
+        names=tuple(_name_of(record) for record in records),
         groups=np.array([str(record.get("vendor", "")) for record in records]),
         splits=np.array([str(record.get("split", "")) for record in records]),
     )
@@ -151,4 +153,10 @@ def to_cache(image: npt.NDArray[Any], size_px: int) -> npt.NDArray[np.uint16]:
 
 def _picture_of(folder: Path, record: dict[str, Any]) -> npt.NDArray[Any]:
     with np.load(folder / record["npz"], allow_pickle=False) as arrays:
+        if record.get("picture") == "subtracted":
+            return to_display(arrays["peak"].astype(np.float32))
         return arrays["minip"]
+
+
+def _name_of(record: dict[str, Any]) -> str:
+    return str(record["npz"]) + ("#subtracted" if record.get("picture") == "subtracted" else "")

@@ -163,11 +163,33 @@ def test_a_label_set_keeps_its_unseen_look_for_the_test_part(tmp_path: Path) -> 
     make_label_set(plan)
     first = (tmp_path / "index.jsonl").read_text()
     records = [json.loads(line) for line in first.splitlines()]
-    assert len(records) == 6
+    runs = {r["npz"]: r for r in records}
+    assert len(runs) == 6
     assert all(r["vendor"] != "east" for r in records if r["split"] != "test")
-    assert [r["split"] for r in records] == ["train", "test", "train", "test", "test", "validation"]
+    assert [r["split"] for r in runs.values()] == ["train", "test", "train", "test", "test", "validation"]
     make_label_set(plan)
     assert (tmp_path / "index.jsonl").read_text() == first
-    assert len(load_simulated(tmp_path, NINE_LABELS, size_px=48)) == 6
+    assert len(load_simulated(tmp_path, NINE_LABELS, size_px=48)) == len(records)
     with pytest.raises(ValueError, match="unknown vendor look 'mars'"):
         make_label_set(LabelSetPlan(tmp_path, unseen="mars"))
+
+
+def test_an_unsubtracted_run_is_labelled_by_picture_and_only_the_subtracted_one_tells_motion(tmp_path: Path) -> None:
+    from ClaireDSALib.training.label_set import LabelSetPlan, make_label_set
+
+    make_label_set(LabelSetPlan(tmp_path, patients=2, seed=11, runs=4, size_px=48))
+    records = [json.loads(line) for line in (tmp_path / "index.jsonl").read_text().splitlines()]
+    twice = {r["npz"] for r in records if r["picture"] == "subtracted"}
+    stored = {r["npz"]: r["labels"] for r in records if r["picture"] == "minip"}
+    assert twice
+    for r in records:
+        if r["picture"] == "subtracted":
+            assert stored[r["npz"]]["subtraction"] == "unsubtracted"
+            assert stored[r["npz"]]["motion_artefact"] is None
+            assert r["labels"]["subtraction"] == "subtracted"
+            assert r["labels"]["motion_artefact"] in ("none", "mild", "severe")
+            assert r["labels"]["device"] is None
+    pictures = load_simulated(tmp_path, NINE_LABELS, size_px=48)
+    pair = [k for k, name in enumerate(pictures.names) if name.split("#")[0] == sorted(twice)[0]]
+    assert len(pair) == 2
+    assert (pictures.images[pair[0]] != pictures.images[pair[1]]).mean() > 0.5
