@@ -20,6 +20,7 @@ from .labels import Shown, nine_labels, vault_is_ambiguous, vault_shown
 from .motion import Motion, draw_motion, fit_motion
 from .patient import Anatomy, simulate_anatomy
 from .plan import RunPlan, draw_occlusion, draw_plan
+from .shown_vessels import shown_vessels
 from .trunk import chest, groin
 from .voxels import fractal_image
 from .xray import METAL_PER_MM, attenuation_bins, transmit
@@ -47,8 +48,9 @@ class Run:
         Vessel truth; its frames are dropped to save memory.
     opacity : (H, W) float32 ndarray
         Noise- and motion-free opacity over time (the perfect subtracted MinIP, contrast positive).
-    visible : (H, W) bool ndarray
-        Vessels that the MinIP can show above its noise.
+    visible, arteries_shown, veins_shown : (H, W) bool ndarray
+        Vessels that the MinIP can show, see :func:`~ClaireDSALib.simulator.shown_vessels.shown_vessels`; arteries and
+        veins may overlap.
     motion : Motion or None
     quality : dict
         Artefact level, noise, contrast-to-noise ratio and a score from 0 to 1.
@@ -68,6 +70,8 @@ class Run:
     iodine: IodineRun
     opacity: FloatImage
     visible: npt.NDArray[np.bool_]
+    arteries_shown: npt.NDArray[np.bool_]
+    veins_shown: npt.NDArray[np.bool_]
     motion: Motion | None
     quality: dict[str, float]
     device_kinds: tuple[str, ...]
@@ -198,7 +202,7 @@ def take_run(
         vault,
         shown,
     )
-    visible = (exposed.opacity > max(0.04, 2.0 * exposed.noise)) & (iodine.artery_mask | iodine.vein_mask) & region
+    arteries, veins = shown_vessels(iodine, exposed.opacity, exposed.noise, region, contrast=plan.contrast)
     return Run(
         run_id=run_id,
         plan=plan,
@@ -207,7 +211,9 @@ def take_run(
         labels=labels,
         iodine=replace(iodine, frames=np.empty((0, *plan.view.shape), np.float32)),
         opacity=exposed.opacity,
-        visible=visible,
+        visible=arteries | veins,
+        arteries_shown=arteries,
+        veins_shown=veins,
         motion=motion,
         quality=_quality(exposed),
         device_kinds=tuple(d.kind for d in devices),

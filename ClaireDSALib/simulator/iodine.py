@@ -64,6 +64,8 @@ class IodineRun:
     site_mm : (x, y, z) or None
     perfused_fraction : float
         Share of the parenchyma of the injected circulation with antegrade flow (1 when open; eTICI-like).
+    peak, artery_peak, vein_peak, blush_peak : (H, W) float32 ndarray
+        Largest iodine over time along each ray, of everything and of arteries, veins and blush alone, mg/cm^2.
     """
 
     frames: npt.NDArray[np.float32]
@@ -77,6 +79,19 @@ class IodineRun:
     site_px: tuple[float, float] | None
     site_mm: tuple[float, float, float] | None
     perfused_fraction: float
+    peak: npt.NDArray[np.float32]
+    artery_peak: npt.NDArray[np.float32]
+    vein_peak: npt.NDArray[np.float32]
+    blush_peak: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Peaks:
+    """Largest iodine over time of the three parts, each (H * W,)."""
+
+    artery: npt.NDArray[np.float32]
+    vein: npt.NDArray[np.float32]
+    blush: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -135,9 +150,8 @@ class Projector:
         arterial = _concentration(times, flow, injection)
         arteries = self._projection("arteries" if head else "groin")
         arteries.add_to(frames, arterial, _MG_PER_CM2)
-        if head:
-            self._add_parenchyma_and_veins(frames, flow, injection, times)
-        return self._with_truth(frames.reshape(-1, *shape), tree, arteries, opened, flow, clot, injection, times)
+        peaks = self._add_parenchyma_and_veins(frames, flow, injection, times, filled=head)
+        return self._with_truth(frames.reshape(-1, *shape), tree, arteries, opened, flow, clot, injection, times, peaks)
 
     def _occlude(
         self, opened: ArterialFlow, injection: Injection, occlusion: Occlusion
@@ -168,16 +182,31 @@ class Projector:
         return self._projections[name]
 
     def _add_parenchyma_and_veins(
-        self, frames: npt.NDArray[np.float32], flow: ArterialFlow, injection: Injection, times: npt.NDArray[np.float64]
-    ) -> None:
+        self,
+        frames: npt.NDArray[np.float32],
+        flow: ArterialFlow,
+        injection: Injection,
+        times: npt.NDArray[np.float64],
+        *,
+        filled: bool,
+    ) -> _Peaks:
+        """Add to the arteries in ``frames`` what follows them; nothing when not ``filled``."""
+        artery_peak = frames.max(0)
+        nothing = np.zeros_like(artery_peak)
+        if not filled:
+            return _Peaks(artery_peak, nothing, nothing)
         blush = self._blush_projection()
         ends = blush.tissue.terminals
         if not flow.fraction[ends].any():
-            return
-        frames += _MG_PER_CM2 * blush.render(_capillary(times, flow, ends, injection)).reshape(frames.shape)
+            return _Peaks(artery_peak, nothing, nothing)
+        capillary = _MG_PER_CM2 * blush.render(_capillary(times, flow, ends, injection)).reshape(frames.shape)
+        frames += capillary
         veins = self._venous(flow, injection)
         concentration = _venous_concentration(times, veins, injection)
-        self._projection("veins").add_to(frames, concentration, _MG_PER_CM2)
+        venous = np.zeros_like(frames)
+        self._projection("veins").add_to(venous, concentration, _MG_PER_CM2)
+        frames += venous
+        return _Peaks(artery_peak, venous.max(0), capillary.max(0))
 
     def _blush_projection(self) -> Blush:
         if self._blush is None:
@@ -206,6 +235,7 @@ class Projector:
         clot: _Clot | None,
         injection: Injection,
         times: npt.NDArray[np.float64],
+        peaks: _Peaks,
     ) -> IodineRun:
         native = opened.native
         thickness = self._thickness(arteries, native)
@@ -240,6 +270,10 @@ class Projector:
             site_px=site_px,
             site_mm=site_mm,
             perfused_fraction=perfused,
+            peak=frames.max(0),
+            artery_peak=peaks.artery.reshape(self.view.shape),
+            vein_peak=peaks.vein.reshape(self.view.shape),
+            blush_peak=peaks.blush.reshape(self.view.shape),
         )
 
     def _thickness(self, projection: VesselProjection, shown: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
