@@ -1,0 +1,142 @@
+"""A case as DICOM objects for the archive: projections, pictures, segments and a structured report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset
+
+from ClaireDSALib.dsa.series import DsaSeries
+from ClaireDSALib.export.dicom_capture import Derivation, grey_capture
+from ClaireDSALib.export.dicom_codes import MINIMUM_PROJECTION, SUBTRACTION_DERIVATION
+from ClaireDSALib.export.dicom_identity import model_key, run_series, write_object
+from ClaireDSALib.export.dicom_segments import segmentation_of
+from ClaireDSALib.export.dicom_source import SourceRun, source_of
+from ClaireDSALib.pipeline.report import CaseResult, ModelRecord, Override, RunReport
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+Corrections = Mapping[str, Sequence[Override]]
+"""Run id -> what reviewers said about it."""
+
+_PROJECTIONS, _SEGMENTS = 1, 3
+
+
+def write_dicom_objects(
+    result: CaseResult, series: Sequence[DsaSeries], folder: Path, *, corrections: Corrections | None = None
+) -> list[Path]:
+    """Write everything that is known about a case as DICOM objects of the same patient and study.
+
+    The same result gives the same files, UIDs included; see docs/dicom_conformance.md for what is written.
+
+    Parameters
+    ----------
+    result : CaseResult
+        As :func:`ClaireDSALib.pipeline.analyze.analyze` gave it.
+    series : sequence of DsaSeries
+        The runs as read from their DICOM files; those of ``result`` are looked up by their run id.
+    folder : Path
+        Made when missing; one sub-folder per study.
+    corrections : mapping of str to sequence of Override, optional
+        Run id -> verdicts of reviewers, beside those the report holds already.
+
+    Returns
+    -------
+    list of Path
+        Images first, then segmentations, then reports: each object after those it refers to.
+
+    Raises
+    ------
+    ValueError
+        When a run does not come from DICOM files, or a run of the report is not among ``series``.
+    OSError
+        When a file cannot be written.
+    """
+    return [write_object(dataset, folder) for dataset in dicom_objects(result, series, corrections=corrections)]
+
+
+def dicom_objects(
+    result: CaseResult, series: Sequence[DsaSeries], *, corrections: Corrections | None = None
+) -> list[Dataset]:
+    """As :func:`write_dicom_objects`, in memory."""
+    by_id = {one.run_id: one for one in series}
+    if missing := [run.run_id for run in result.report.runs if run.run_id not in by_id]:
+        msg = f"the report has runs that were not handed in: {missing}; pass the series it was made from"
+        raise ValueError(msg)
+    key = model_key(result.report.provenance.models)
+    studies: dict[str, list[tuple[SourceRun, RunReport]]] = {}
+    for report in result.report.runs:
+        source = source_of(by_id[report.run_id])
+        studies.setdefault(source.study_uid, []).append((source, report))
+    found: list[Dataset] = []
+    for runs in studies.values():
+        for position, (source, report) in enumerate(runs):
+            found += _of_run(source, position, report, result, key)
+    return found
+
+
+def _of_run(source: SourceRun, position: int, report: RunReport, result: CaseResult, key: str) -> list[Dataset]:
+    arrays = result.arrays.get(report.run_id, {})
+    projections = projections_of(source, position, arrays, key)
+    if not projections:
+        return []
+    segments = segmentation_of(
+        source,
+        run_series(source, position, _SEGMENTS, "vessels", key),
+        projections[-1],
+        report,
+        arrays,
+        model_of(result, "vessels", report.vessels.method if report.vessels else ""),
+    )
+    return projections + ([segments] if segments is not None else [])
+
+
+def projections_of(source: SourceRun, position: int, arrays: Arrays, key: str) -> list[Dataset]:
+    """The MinIP and, where there is one, the subtracted MinIP."""
+    if "minip" not in arrays:
+        return []
+    series = run_series(source, position, _PROJECTIONS, "projections", key)
+    low, high = (float(v) for v in np.percentile(arrays["minip"], (0.3, 99.7)))
+    found = [
+        grey_capture(
+            source,
+            series,
+            1,
+            arrays["minip"],
+            Derivation("MINIP", "Minimum over time of all frames of the run; contrast dark", (MINIMUM_PROJECTION,)),
+            bits_stored=source.series.intensity.bits_stored,
+            window=(low, high),
+        )
+    ]
+    if "subtracted_minip" in arrays:
+        found.append(
+            grey_capture(
+                source,
+                series,
+                2,
+                arrays["subtracted_minip"],
+                Derivation(
+                    "SUBTRACTED_MINIP",
+                    "Minimum over time after subtraction in the logarithm; contrast dark",
+                    (SUBTRACTION_DERIVATION, MINIMUM_PROJECTION),
+                ),
+                window=_subtracted_window(),
+            )
+        )
+    return found
+
+
+def model_of(result: CaseResult, task: str, method: str = "network") -> ModelRecord | None:
+    """The bundle that did a task, None when none did."""
+    records = [record for record in result.report.provenance.models if record.task == task]
+    return records[-1] if records and "network" in method else None
+
+
+def _subtracted_window() -> tuple[float, float]:
+    from ClaireDSALib.dsa.subtraction import to_display
+
+    dark, light = (float(to_display(np.asarray(v, np.float32))) for v in (1.2, -0.2))
+    return dark, light

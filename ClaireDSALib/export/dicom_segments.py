@@ -1,0 +1,171 @@
+"""Vessels, arteries and veins as a DICOM segmentation of the projection they were found in."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset
+
+from ClaireDSALib import __version__
+from ClaireDSALib.dsa.dicom_header import quiet
+from ClaireDSALib.export.dicom_codes import (
+    ARTIFICIAL_INTELLIGENCE,
+    BODY_STRUCTURE,
+    MORPHOLOGICAL,
+    SEGMENT_TYPES,
+)
+from ClaireDSALib.export.dicom_identity import MANUFACTURER, MODEL_NAME, RESEARCH_USE, NewSeries, seal, stable_uid
+from ClaireDSALib.export.dicom_source import TYPE_2, SourceRun
+from ClaireDSALib.pipeline.report import ModelRecord, RunReport
+
+SEGMENT_LABELS = {"vessels": "Vessels", "arteries": "Arteries", "veins": "Veins"}
+"""Array name -> label of the segment, in the order of their numbers."""
+
+SEGMENT_COLORS = {"vessels": (41, 199, 217), "arteries": (232, 82, 71), "veins": (82, 128, 242)}
+"""Array name -> RGB, the colours of the scene in 3D Slicer."""
+
+
+def segment_numbers(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, int]:
+    """Array name -> segment number, for the masks that are there."""
+    return {name: number for number, name in enumerate((n for n in SEGMENT_LABELS if n in arrays), start=1)}
+
+
+def segmentation_of(
+    source: SourceRun,
+    series: NewSeries,
+    projection: Dataset,
+    report: RunReport,
+    arrays: Mapping[str, npt.NDArray[Any]],
+    model: ModelRecord | None,
+) -> Dataset | None:
+    """The masks of a run as binary segments, pixel for pixel on its projection.
+
+    Parameters
+    ----------
+    source : SourceRun
+    series : NewSeries
+    projection : Dataset
+        The Secondary Capture the masks belong to; a run itself cannot carry them, since its frames have no
+        frame of reference.
+    report : RunReport
+    arrays : mapping of str to ndarray
+        Any of ``vessels``, ``arteries`` and ``veins`` as ``(H, W)`` bool.
+    model : ModelRecord or None
+        The bundle that drew them; None for the classical method.
+
+    Returns
+    -------
+    Dataset or None
+        One frame per segment, in the order of their numbers; None when there is no mask.
+    """
+    numbers = segment_numbers(arrays)
+    if not numbers or report.vessels is None:
+        return None
+    import highdicom
+
+    masks = np.stack([np.asarray(arrays[name], bool) for name in numbers], axis=-1)[None]
+    algorithm = _algorithm(report, model)
+    descriptions = [_description(name, number, source, algorithm) for name, number in numbers.items()]
+    with quiet():
+        dataset = highdicom.seg.Segmentation(
+            source_images=[_acceptable(projection)],
+            pixel_array=masks.astype(np.uint8),
+            segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=descriptions,
+            series_instance_uid=series.uid,
+            series_number=series.number,
+            sop_instance_uid="2.25.0",
+            instance_number=1,
+            manufacturer=MANUFACTURER,
+            manufacturer_model_name=MODEL_NAME,
+            software_versions=__version__,
+            device_serial_number=__version__,
+            omit_empty_frames=False,
+            content_label="VESSELS",
+            content_description="Vessels on the projection of the run",
+            series_description=series.description,
+        )
+    dataset.ImageComments = RESEARCH_USE
+    dataset.PatientOrientation = projection.PatientOrientation
+    dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID = stable_uid("dimension", series.uid)
+    for item in dataset.DimensionIndexSequence:
+        item.DimensionOrganizationUID = dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID
+    return seal(dataset, source)
+
+
+def cielab_of(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Recommended Display CIELab Value of an sRGB colour (PS3.3 C.10.7.1.1).
+
+    Examples
+    --------
+    >>> cielab_of((255, 255, 255))
+    (65535, 32896, 32896)
+    """
+    from skimage.color import rgb2lab
+
+    lightness, a, b = (float(v) for v in rgb2lab(np.array(rgb, float)[None, None] / 255)[0, 0])
+    return (
+        round(lightness / 100 * 65535),
+        round((a + 128) / 255 * 65535),
+        round((b + 128) / 255 * 65535),
+    )
+
+
+def _description(name: str, number: int, source: SourceRun, algorithm: Any) -> Dataset:
+    import highdicom
+
+    code = _highdicom_code
+    item = highdicom.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=SEGMENT_LABELS[name],
+        segmented_property_category=code(BODY_STRUCTURE),
+        segmented_property_type=code(SEGMENT_TYPES[name]),
+        algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=algorithm,
+        tracking_uid=stable_uid("segment", source.study_uid, *source.instance_uids, name),
+        tracking_id=f"{source.series.run_id}/{name}"[:64],
+    )
+    item.RecommendedDisplayCIELabValue = list(cielab_of(SEGMENT_COLORS[name]))
+    return item
+
+
+def _algorithm(report: RunReport, model: ModelRecord | None) -> Any:
+    import highdicom
+
+    if model is None:
+        name = f"CLAIRE-DSA {report.vessels.method}"[:64] if report.vessels else MODEL_NAME
+        return highdicom.AlgorithmIdentificationSequence(
+            name=name, family=_highdicom_code(MORPHOLOGICAL), version=__version__, source=MANUFACTURER
+        )
+    return highdicom.AlgorithmIdentificationSequence(
+        name=model.name[:64],
+        family=_highdicom_code(ARTIFICIAL_INTELLIGENCE),
+        version=model.version[:64],
+        source=MANUFACTURER,
+        parameters={"sha256": model.sha256},
+    )
+
+
+def _acceptable(projection: Dataset) -> Dataset:
+    """The projection without the patient's and the study's values, which highdicom judges more strictly than files do.
+
+    The right ones are put into the finished object.
+    """
+    plain = Dataset()
+    for element in projection:
+        if element.keyword != "PixelData":
+            plain.add(copy.deepcopy(element))
+    plain.file_meta = projection.file_meta
+    for keyword in TYPE_2:
+        setattr(plain, keyword, "")
+    return plain
+
+
+def _highdicom_code(entry: Any) -> Any:
+    from highdicom.sr.coding import CodedConcept
+
+    return CodedConcept(entry.value, entry.scheme, entry.meaning)
