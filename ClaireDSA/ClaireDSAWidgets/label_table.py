@@ -37,7 +37,7 @@ class LabelTable:
         for row, label in enumerate(labels):
             self._table.setItem(row, 0, qt.QTableWidgetItem(words.plain(label.name)))
             self._table.setItem(row, 1, qt.QTableWidgetItem(words.plain(label.predicted)))
-            _bar(self._table, row, 2, label.probabilities[label.classes.index(label.predicted)])
+            _bar(self._table, row, 2, max(label.probabilities) if label.answered else 0.0)
             self._table.setItem(row, 3, qt.QTableWidgetItem(_review_text(overrides.get(label.name))))
         if selected in self._names:
             self._table.selectRow(self._names.index(selected))
@@ -66,7 +66,7 @@ class ClassTable:
         for row, name in enumerate(self._classes):
             self._table.setItem(row, 0, qt.QTableWidgetItem(words.plain(name)))
             _bar(self._table, row, 1, label.probabilities[row])
-        if label is not None:
+        if label is not None and label.answered:
             self._table.selectRow(self._classes.index(label.predicted))
         self._busy = False
 

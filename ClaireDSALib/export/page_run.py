@@ -153,6 +153,8 @@ def _label(run: RunReport, label: LabelResult) -> str:
             f'<span class="bar" style="width:{chance:.1%}"></span><span class="name">{escape(words(name))}</span>'
             f'<span class="value">{chance:.0%}</span></button>'
         )
+    if not label.answered:
+        buttons = '<p class="hint">not answered: the run cannot be subtracted, and only that would show it</p>'
     return f'<div class="label"><h4>{escape(words(label.name))}</h4><div class="classes">{buttons}</div></div>'
 
 

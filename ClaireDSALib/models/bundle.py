@@ -17,6 +17,7 @@ from ClaireDSALib.models.errors import BundleError
 from ClaireDSALib.models.hashing import bundle_files, bundle_sha256
 from ClaireDSALib.models.labels import LabelSet
 from ClaireDSALib.models.preprocessing import InputSpec
+from ClaireDSALib.models.two_pictures import PictureChoice
 
 NETWORK_TYPES = ("SharedTrunkClassifier", "NineResNets")
 
@@ -35,6 +36,8 @@ class Bundle:
     network_type : str
         One of :data:`NETWORK_TYPES`; no other class is ever instantiated.
     network_arguments : mapping
+    pictures : PictureChoice
+        Labels that are read off a subtracted picture.
     outlier_threshold : float or None
         Scores above it mean "not a cerebral angiogram"; None when the bundle has no such score.
     weights, onnx : Path or None
@@ -55,6 +58,7 @@ class Bundle:
     sha256: str
     files: Mapping[str, str]
     metadata: Mapping[str, Any] = field(repr=False, default_factory=dict)
+    pictures: PictureChoice = field(default_factory=PictureChoice)
 
     @property
     def name(self) -> str:
@@ -80,9 +84,13 @@ def open_bundle(folder: str | Path) -> Bundle:
         spec = InputSpec.from_dict(section["input"])
         network = section["network"]
         network_type, arguments = network["type"], network["arguments"]
+        pictures = PictureChoice.from_dict(section.get("pictures", {}))
     except (KeyError, TypeError) as error:
         msg = f"bundle {folder.name!r}: metadata.json lacks or misstates {error} in 'classifier'"
         raise BundleError(msg) from error
+    if stray := sorted(set(pictures.subtracted) - set(labels.names)):
+        msg = f"bundle {folder.name!r}: 'pictures' names labels {stray}, which it does not have"
+        raise BundleError(msg)
     _check_network(folder.name, network_type, arguments, labels)
     _check_channel_definition(folder.name, metadata, labels)
     files = bundle_files(folder)
@@ -100,6 +108,7 @@ def open_bundle(folder: str | Path) -> Bundle:
         sha256=bundle_sha256(files),
         files=files,
         metadata=metadata,
+        pictures=pictures,
     )
 
 

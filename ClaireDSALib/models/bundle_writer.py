@@ -11,6 +11,7 @@ from ClaireDSALib.models.bundle import Bundle, channel_definition, open_bundle
 from ClaireDSALib.models.labels import LabelSet
 from ClaireDSALib.models.onnx_export import export_onnx
 from ClaireDSALib.models.preprocessing import InputSpec
+from ClaireDSALib.models.two_pictures import PictureChoice
 from ClaireDSALib.models.weights import save_weights
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def write_bundle(
     network_arguments: dict[str, Any],
     description: BundleDescription,
     outlier_threshold: float | None = None,
+    pictures: PictureChoice | None = None,
     onnx: bool = True,
 ) -> Bundle:
     """Write weights, graph and configs, and open the result.
@@ -57,6 +59,8 @@ def write_bundle(
         Rounded in place to the stored precision.
     folder : str or Path
         Files in it are overwritten.
+    pictures : PictureChoice, optional
+        Labels to be read off a subtracted picture; without it all are read off the stored one.
 
     Returns
     -------
@@ -77,6 +81,8 @@ def write_bundle(
         "outlier_threshold": outlier_threshold,
         "files": files,
     }
+    if pictures is not None:
+        section["pictures"] = pictures.to_dict()
     _write_json(folder / "configs" / "metadata.json", _metadata(labels, input_spec, description, section))
     _write_json(folder / "configs" / "inference.json", _inference(network_type, network_arguments))
     _write_json(folder / "configs" / "train.json", _train(network_type, network_arguments, description))

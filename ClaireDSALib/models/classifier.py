@@ -16,6 +16,7 @@ from ClaireDSALib.models.engines import Engine, EngineOutputs, make_engine
 from ClaireDSALib.models.errors import BundleError, UnconfirmedBundleError
 from ClaireDSALib.models.preprocessing import prepare
 from ClaireDSALib.models.results import Classification, LabelProbabilities, OutOfDistributionScore
+from ClaireDSALib.models.two_pictures import merged, without_answers
 
 
 class Classifier:
@@ -66,10 +67,12 @@ class Classifier:
         minip: npt.NDArray[Any],
         valid_region: npt.NDArray[np.bool_] | None = None,
         *,
+        subtracted: npt.NDArray[Any] | None = None,
+        unsubtracted: bool = False,
         cam_method: str = "gradcam",
         contrast: str = "dark",
     ) -> Classification:
-        """Label one MinIP.
+        """Label the MinIP of one run, or both of them.
 
         Parameters
         ----------
@@ -77,6 +80,11 @@ class Classifier:
             Any integer or float type; contrast dark unless ``contrast`` says otherwise.
         valid_region : (H, W) bool ndarray, optional
             True inside the collimator.
+        subtracted : (H, W) ndarray, optional
+            MinIP of the run subtracted here; labels are read off it as the bundle says.
+        unsubtracted : bool
+            The run is known to be stored unsubtracted. Without a ``subtracted`` picture, labels that only a
+            subtracted picture can show are then not answered.
         cam_method : {"gradcam", "gradcam++", "none"}
         contrast : {"dark", "bright"}
 
@@ -94,6 +102,17 @@ class Classifier:
         if cam_method not in (*CAM_METHODS, "none"):
             msg = f"cam_method must be one of {(*CAM_METHODS, 'none')}; got {cam_method!r}"
             raise ValueError(msg)
+        choice = self.bundle.pictures
+        stored = self._classify_one(minip, valid_region, cam_method, contrast)
+        if not unsubtracted or not choice.subtracted:
+            return stored
+        if subtracted is None:
+            return without_answers(stored, choice)
+        return merged(stored, self._classify_one(subtracted, valid_region, cam_method, contrast), choice)
+
+    def _classify_one(
+        self, minip: npt.NDArray[Any], valid_region: npt.NDArray[np.bool_] | None, cam_method: str, contrast: str
+    ) -> Classification:
         start = time.perf_counter()
         image = prepare(minip, self.bundle.input_spec, valid_region=valid_region, contrast=contrast)
         prepared = time.perf_counter()

@@ -20,6 +20,10 @@ class LabelProbabilities:
     name: str
     classes: tuple[str, ...]
     probabilities: tuple[float, ...]
+    picture: str = "minip"
+    """Which picture of the run was read: ``minip`` as stored, or ``subtracted_minip``."""
+    answered: bool = True
+    """False when no picture of the run can show it; the probabilities are then equal and mean nothing."""
 
     def __post_init__(self) -> None:
         if len(self.classes) != len(self.probabilities):

@@ -52,12 +52,28 @@ class ModelSet:
         """Name of the vessel bundle, or None when there is none."""
         return _chosen(settings.vessel_bundle, "vessels")
 
-    def classify(self, minip: Any, bundle: str, settings: Settings, valid_region: Any = None) -> Classification:
-        """Classify one MinIP ``(H, W)``; on CUDA out-of-memory once more on the CPU."""
+    def classify(
+        self,
+        minip: Any,
+        bundle: str,
+        settings: Settings,
+        valid_region: Any = None,
+        *,
+        subtracted: Any = None,
+        unsubtracted: bool = False,
+    ) -> Classification:
+        """Classify a run by its MinIP ``(H, W)`` and, where there is one, its subtracted MinIP.
+
+        On CUDA out-of-memory once more on the CPU.
+        """
 
         def run(device: str) -> Classification:
             return self._model("labels", bundle, device).classify(
-                minip, valid_region=valid_region, cam_method=settings.cam_method
+                minip,
+                valid_region=valid_region,
+                cam_method=settings.cam_method,
+                subtracted=subtracted,
+                unsubtracted=unsubtracted,
             )
 
         return self._with_fallback(run, settings.device, f"labels ({bundle})")

@@ -23,6 +23,10 @@ SCHEMA_VERSION = "1.0"
 Severity = Literal["exclude", "warn"]
 
 
+NOT_ANSWERED = "not_answered"
+"""Predicted class of a label that no picture of the run can show."""
+
+
 @dataclass(frozen=True)
 class LabelResult:
     """Calibrated probabilities of one image property; they sum to one over ``classes``."""
@@ -33,6 +37,10 @@ class LabelResult:
     predicted: str
     cam_arrays: Mapping[str, str] = field(default_factory=dict)
     """Class -> name of its raw class-activation map in the run's arrays."""
+    picture: str = "minip"
+    """Array the label was read off: ``minip`` as stored, or ``subtracted_minip``."""
+    answered: bool = True
+    """False when no picture of the run can show it; the probabilities are then equal and mean nothing."""
 
 
 @dataclass(frozen=True)

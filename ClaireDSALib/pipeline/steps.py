@@ -16,6 +16,7 @@ from ClaireDSALib.dsa.series import DsaSeries
 from ClaireDSALib.pipeline.model_set import ModelSet
 from ClaireDSALib.pipeline.progress import CancelCheck, Cancelled
 from ClaireDSALib.pipeline.report import (
+    NOT_ANSWERED,
     Acquisition,
     LabelResult,
     OutOfDistribution,
@@ -161,14 +162,23 @@ def classify(state: RunState) -> None:
             return
         from ClaireDSALib.models.errors import ImageRefusedError
 
+        own = state.series.subtraction_state
+        subtracted = None if own == "subtracted" else state.arrays.get("subtracted_minip")
         try:
             result = state.models.classify(
-                state.arrays["minip"], bundle, state.settings, valid_region=state.series.valid_region
+                state.arrays["minip"],
+                bundle,
+                state.settings,
+                valid_region=state.series.valid_region,
+                subtracted=subtracted,
+                unsubtracted=own == "unsubtracted" or subtracted is not None,
             )
         except ImageRefusedError as refusal:
             state.notes.append(f"No labels: {refusal}.")
             return
         state.labels = tuple(_label_result(state, label, result.cams.get(label.name, {})) for label in result.labels)
+        if silent := [label.name.replace("_", " ") for label in state.labels if not label.answered]:
+            state.notes.append(f"Not answered, because the run cannot be subtracted: {', '.join(silent)}.")
         ood = result.out_of_distribution
         if ood is not None:
             state.out_of_distribution = OutOfDistribution(
@@ -303,8 +313,10 @@ def _label_result(state: RunState, label: Any, cams: Mapping[str, npt.NDArray[np
         name=label.name,
         classes=tuple(label.classes),
         probabilities=probabilities,
-        predicted=label.classes[int(np.argmax(probabilities))],
+        predicted=label.classes[int(np.argmax(probabilities))] if label.answered else NOT_ANSWERED,
         cam_arrays=names,
+        picture=label.picture,
+        answered=label.answered,
     )
 
 

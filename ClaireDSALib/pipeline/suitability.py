@@ -153,7 +153,7 @@ def judge(
         label = _label_for(rule, by_name)
         holds = sum(p for cls, p in zip(label.classes, label.probabilities, strict=True) if cls in rule.allowed)
         holds = min(max(holds, 0.0), 1.0)
-        waived = rule.waived_when_maskable and maskable
+        waived = (rule.waived_when_maskable and maskable) or not label.answered
         if rule.severity == "exclude" and not waived:
             log_all_hold += math.log(max(holds, 1e-12))
         if holds < rule.threshold and not waived:

@@ -17,6 +17,7 @@ from ClaireDSALib.models.bundle_writer import BundleDescription, write_bundle
 from ClaireDSALib.models.labels import NINE_LABELS, LabelSet
 from ClaireDSALib.models.networks import SharedTrunkClassifier
 from ClaireDSALib.models.preprocessing import InputSpec
+from ClaireDSALib.models.two_pictures import NINE_LABEL_CHOICE
 from ClaireDSALib.training.augment import AugmentSettings, augment, plain
 from ClaireDSALib.training.calibration import fit_temperatures
 from ClaireDSALib.training.fit import fit, predict_logits, write_history
@@ -83,6 +84,7 @@ def train_bundle(
         },
         description=_description(version, data_source, settings, train, validation),
         outlier_threshold=threshold,
+        pictures=NINE_LABEL_CHOICE if _has_both(pictures) else None,
     )
     report(f"wrote {bundle.folder}, hash {bundle.sha256}")
     return bundle
@@ -151,6 +153,12 @@ def fit_outliers(
         network.outliers.distance_weight.copy_((detector_gap.clamp(min=0.5) / gap).clamp(max=20.0))
         clean = _features(network, [plain(x, settings.input_spec) for x in validation.images])
         return float(torch.quantile(network.outliers(clean), ACCEPTED_SHARE))
+
+
+def _has_both(pictures: LabelledPictures) -> bool:
+    """The set holds subtracted pictures of unsubtracted runs, and the nine labels that are read off them."""
+    known = set(NINE_LABEL_CHOICE.subtracted) <= set(pictures.labels.names)
+    return known and any(name.endswith("#subtracted") for name in pictures.names)
 
 
 def _features(network: SharedTrunkClassifier, images: list[npt.NDArray[np.float32]]) -> torch.Tensor:

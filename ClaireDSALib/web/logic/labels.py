@@ -158,8 +158,8 @@ def label_item(result: LabelResult, override: Override | None, severity: str) ->
         "final": final,
         "final_title": words(final),
         "verdict": override.verdict if override else "",
-        "percent": round(100 * top),
-        "wording": wording(result.predicted, top),
+        "percent": round(100 * top) if result.answered else 0,
+        "wording": wording(result.predicted, top) if result.answered else "Not answered: only subtraction shows it.",
         "severity": severity,
         "has_cam": bool(result.cam_arrays),
         "classes": [

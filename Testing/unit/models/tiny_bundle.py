@@ -11,6 +11,7 @@ from ClaireDSALib.models.bundle_writer import BundleDescription, write_bundle
 from ClaireDSALib.models.labels import NINE_LABELS, LabelSet
 from ClaireDSALib.models.networks import SharedTrunkClassifier
 from ClaireDSALib.models.preprocessing import InputSpec
+from ClaireDSALib.models.two_pictures import PictureChoice
 
 SIZE_PX = 96
 
@@ -44,7 +45,9 @@ def smooth_noise(n: int, seed: int | None = 0) -> torch.Tensor:
     return torch.nn.functional.interpolate(coarse, size=(SIZE_PX, SIZE_PX), mode="bicubic").clamp(0, 1)
 
 
-def write_tiny_bundle(folder: Path, *, onnx: bool = True, labels: LabelSet = NINE_LABELS) -> Bundle:
+def write_tiny_bundle(
+    folder: Path, *, onnx: bool = True, labels: LabelSet = NINE_LABELS, pictures: PictureChoice | None = None
+) -> Bundle:
     """Write the random network as a bundle."""
     network, arguments = tiny_network(labels)
     return write_bundle(
@@ -56,5 +59,6 @@ def write_tiny_bundle(folder: Path, *, onnx: bool = True, labels: LabelSet = NIN
         network_arguments=arguments,
         description=BundleDescription("Tiny random labels", "Random weights, for tests only."),
         outlier_threshold=3.0,
+        pictures=pictures,
         onnx=onnx,
     )

@@ -188,7 +188,9 @@ def test_an_exhausted_gpu_repeats_the_labels_on_the_cpu_and_says_so(an_injected_
                 raise RuntimeError(msg)
             from types import SimpleNamespace
 
-            label = SimpleNamespace(name="contrast_fluid", classes=("absent", "present"), probabilities=(0.1, 0.9))
+            from ClaireDSALib.models.results import LabelProbabilities
+
+            label = LabelProbabilities("contrast_fluid", ("absent", "present"), (0.1, 0.9))
             return SimpleNamespace(labels=(label,), cams={}, out_of_distribution=None)
 
     models = ModelSet(load_classifier=lambda bundle, device: Starved(device))
