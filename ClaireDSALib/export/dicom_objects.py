@@ -13,7 +13,9 @@ from pydicom.dataset import Dataset
 from ClaireDSALib.dsa.series import DsaSeries
 from ClaireDSALib.export.dicom_capture import Derivation, grey_capture
 from ClaireDSALib.export.dicom_codes import MINIMUM_PROJECTION, SUBTRACTION_DERIVATION
-from ClaireDSALib.export.dicom_identity import model_key, run_series, write_object
+from ClaireDSALib.export.dicom_identity import model_key, run_series, study_series, write_object
+from ClaireDSALib.export.dicom_report import ReportedRun, report_of_study
+from ClaireDSALib.export.dicom_review import reviews_of_study
 from ClaireDSALib.export.dicom_segments import segmentation_of
 from ClaireDSALib.export.dicom_source import SourceRun, source_of
 from ClaireDSALib.pipeline.report import CaseResult, ModelRecord, Override, RunReport
@@ -22,6 +24,7 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 Corrections = Mapping[str, Sequence[Override]]
 """Run id -> what reviewers said about it."""
 
+_REPORT, _REVIEWS = 1, 2
 _PROJECTIONS, _SEGMENTS = 1, 3
 
 
@@ -71,27 +74,49 @@ def dicom_objects(
     for report in result.report.runs:
         source = source_of(by_id[report.run_id])
         studies.setdefault(source.study_uid, []).append((source, report))
+    models = {record.task: record for record in result.report.provenance.models}
+    overrides = _all_overrides(result, corrections or {})
     found: list[Dataset] = []
     for runs in studies.values():
-        for position, (source, report) in enumerate(runs):
-            found += _of_run(source, position, report, result, key)
+        sources = [source for source, _ in runs]
+        reported = [
+            _images_of(source, place, report, result, key, models) for place, (source, report) in enumerate(runs)
+        ]
+        found += [image for run in reported for image in run.images]
+        series_of_report = study_series(sources, _REPORT, "report", key)
+        model_report = report_of_study(reported, result.report.pairs, models, series_of_report)
+        found.append(model_report)
+        series_of_reviews = study_series(sources, _REVIEWS, "review by people", key)
+        found += reviews_of_study(reported, overrides, model_report, series_of_reviews)
     return found
 
 
-def _of_run(source: SourceRun, position: int, report: RunReport, result: CaseResult, key: str) -> list[Dataset]:
+def _images_of(
+    source: SourceRun, place: int, report: RunReport, result: CaseResult, key: str, models: Mapping[str, ModelRecord]
+) -> ReportedRun:
     arrays = result.arrays.get(report.run_id, {})
-    projections = projections_of(source, position, arrays, key)
+    projections = projections_of(source, place, arrays, key)
     if not projections:
-        return []
+        return ReportedRun(source, report)
+    by_network = report.vessels is not None and "network" in report.vessels.method
     segments = segmentation_of(
         source,
-        run_series(source, position, _SEGMENTS, "vessels", key),
+        run_series(source, place, _SEGMENTS, "vessels", key),
         projections[-1],
         report,
         arrays,
-        model_of(result, "vessels", report.vessels.method if report.vessels else ""),
+        models.get("vessels") if by_network else None,
     )
-    return projections + ([segments] if segments is not None else [])
+    images = (*projections, *((segments,) if segments is not None else ()))
+    return ReportedRun(source, report, projections[-1], segments, images)
+
+
+def _all_overrides(result: CaseResult, corrections: Corrections) -> dict[str, list[Override]]:
+    """What the report holds and what was handed in, each verdict once."""
+    return {
+        run.run_id: list(dict.fromkeys((*run.overrides, *corrections.get(run.run_id, ()))))
+        for run in result.report.runs
+    }
 
 
 def projections_of(source: SourceRun, position: int, arrays: Arrays, key: str) -> list[Dataset]:
@@ -127,12 +152,6 @@ def projections_of(source: SourceRun, position: int, arrays: Arrays, key: str) -
             )
         )
     return found
-
-
-def model_of(result: CaseResult, task: str, method: str = "network") -> ModelRecord | None:
-    """The bundle that did a task, None when none did."""
-    records = [record for record in result.report.provenance.models if record.task == task]
-    return records[-1] if records and "network" in method else None
 
 
 def _subtracted_window() -> tuple[float, float]:
