@@ -18,7 +18,8 @@ from ClaireDSALib.export.dicom_codes import SOURCE_IMAGE, CodeEntry
 from ClaireDSALib.export.dicom_identity import MANUFACTURER, MODEL_NAME, RESEARCH_USE, NewSeries, seal
 from ClaireDSALib.export.dicom_source import SourceRun
 
-_MOST_LABEL = 64
+_MOST_LABEL, _MOST_TEXT = 16, 1024
+"""Lengths of a short string, SH, and of a short text, ST (PS3.5 section 6.2)."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,11 @@ def color_capture(
     pictures = np.stack([np.ascontiguousarray(frame, np.uint8) for frame in frames.values()])
     dataset = _base(source, series, number, derivation, MultiFrameTrueColorSecondaryCaptureImageStorage)
     dataset.NumberOfFrames = len(pictures)
-    dataset.FrameIncrementPointer = 0x00182002
-    dataset.FrameLabelVector = [name.replace("\\", "/")[:_MOST_LABEL] for name in frames]
+    if len(pictures) > 1:
+        dataset.FrameIncrementPointer = 0x00182002
+        dataset.FrameLabelVector = [_short(name) for name in frames]
+    listed = "; ".join(f"{number} {name}" for number, name in enumerate(frames, start=1))
+    dataset.DerivationDescription = f"{derivation.text}: {listed}"[:_MOST_TEXT]
     dataset.BurnedInAnnotation = dataset.get("BurnedInAnnotation") or "NO"
     dataset.PlanarConfiguration = 0
     _add_pixels(dataset, pictures, "RGB", 3, 8, 8)
@@ -201,6 +205,14 @@ def _add_spacing(dataset: Dataset, source: SourceRun) -> None:
         return
     dataset.PixelSpacingCalibrationType = "FIDUCIAL" if "FIDUCIAL" in origin else "GEOMETRY"
     dataset.PixelSpacingCalibrationDescription = f"from {origin}"[:64]
+
+
+def _short(name: str) -> str:
+    """The head of a frame's name, cut between words, as a short string."""
+    head = name.split(",")[0].split(":")[0].replace("\\", "/")
+    while len(head) > _MOST_LABEL and " " in head:
+        head = head.rsplit(" ", 1)[0]
+    return head[:_MOST_LABEL]
 
 
 def _decimal(value: float) -> str:

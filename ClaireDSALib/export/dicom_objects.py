@@ -11,7 +11,8 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from ClaireDSALib.dsa.series import DsaSeries
-from ClaireDSALib.export.dicom_capture import Derivation, grey_capture
+from ClaireDSALib.export import dicom_pictures as pictures
+from ClaireDSALib.export.dicom_capture import Derivation, color_capture, grey_capture
 from ClaireDSALib.export.dicom_codes import MINIMUM_PROJECTION, SUBTRACTION_DERIVATION
 from ClaireDSALib.export.dicom_identity import model_key, run_series, study_series, write_object
 from ClaireDSALib.export.dicom_report import ReportedRun, report_of_study
@@ -25,7 +26,7 @@ Corrections = Mapping[str, Sequence[Override]]
 """Run id -> what reviewers said about it."""
 
 _REPORT, _REVIEWS = 1, 2
-_PROJECTIONS, _SEGMENTS = 1, 3
+_PROJECTIONS, _PICTURES, _SEGMENTS = 1, 2, 3
 
 
 def write_dicom_objects(
@@ -107,8 +108,24 @@ def _images_of(
         arrays,
         models.get("vessels") if by_network else None,
     )
-    images = (*projections, *((segments,) if segments is not None else ()))
+    colored = _colored(source, place, report, arrays, key)
+    images = (*projections, *colored, *((segments,) if segments is not None else ()))
     return ReportedRun(source, report, projections[-1], segments, images)
+
+
+def _colored(source: SourceRun, place: int, report: RunReport, arrays: Arrays, key: str) -> list[Dataset]:
+    """Overlays, maps and evidence, each as one object of several frames."""
+    series = run_series(source, place, _PICTURES, "overlays and maps", key)
+    kinds = (
+        ("OVERLAY", "Findings drawn over the projection", pictures.overlays(report, arrays), True),
+        ("TEMPORAL_MAP", "Maps of the passage of contrast, with colour bars", pictures.maps(arrays), True),
+        ("EVIDENCE", "Where the classes of the labels were seen", pictures.evidence(report, arrays), False),
+    )
+    return [
+        color_capture(source, series, number, frames, Derivation(kind, text), is_scaled=is_scaled)
+        for number, (kind, text, frames, is_scaled) in enumerate(kinds, start=1)
+        if frames
+    ]
 
 
 def _all_overrides(result: CaseResult, corrections: Corrections) -> dict[str, list[Override]]:
@@ -148,14 +165,7 @@ def projections_of(source: SourceRun, position: int, arrays: Arrays, key: str) -
                     "Minimum over time after subtraction in the logarithm; contrast dark",
                     (SUBTRACTION_DERIVATION, MINIMUM_PROJECTION),
                 ),
-                window=_subtracted_window(),
+                window=pictures.subtracted_window(),
             )
         )
     return found
-
-
-def _subtracted_window() -> tuple[float, float]:
-    from ClaireDSALib.dsa.subtraction import to_display
-
-    dark, light = (float(to_display(np.asarray(v, np.float32))) for v in (1.2, -0.2))
-    return dark, light

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from ClaireDSALib.dsa.dicom_header import quiet
+from ClaireDSALib.dsa.dicom_header import quiet, text
 from ClaireDSALib.export import dicom_codes as codes
 from ClaireDSALib.export.dicom_identity import NewSeries, seal
 from ClaireDSALib.export.dicom_items import code_item, document, group, modifier, property_of, text_item, with_children
@@ -17,6 +17,7 @@ from ClaireDSALib.export.dicom_source import evidence_of
 from ClaireDSALib.pipeline.report import Override, RunReport
 
 UNNAMED = "Unnamed reviewer"
+_NO_ORGANIZATION = "not recorded"
 
 
 def reviews_of_study(
@@ -72,7 +73,7 @@ def _review(
         dataset = document(evidence, groups, series, number, _person(reviewer))
     last = max(moments, default=None)
     if reviewer:
-        _verify(dataset, reviewer, last)
+        _verify(dataset, reviewer, last, text(runs[0].source.header, "InstitutionName"))
     shown = None if last is None else (last.strftime("%Y%m%d"), last.strftime("%H%M%S"))
     return seal(dataset, runs[0].source, shown)
 
@@ -124,12 +125,12 @@ def person_name(name: str) -> str:
     return kept if "^" in kept else f"{kept}^"
 
 
-def _verify(dataset: Dataset, reviewer: str, last: datetime | None) -> None:
+def _verify(dataset: Dataset, reviewer: str, last: datetime | None, organization: str) -> None:
     """SR Document General: verification by the reviewer (PS3.3 C.17.2)."""
     dataset.VerificationFlag = "VERIFIED"
     observer = Dataset()
     observer.VerifyingObserverName = person_name(reviewer)
-    observer.VerifyingOrganization = ""
+    observer.VerifyingOrganization = organization or _NO_ORGANIZATION
     observer.VerifyingObserverIdentificationCodeSequence = []
     observer.VerificationDateTime = (last or datetime(1900, 1, 1, tzinfo=UTC)).strftime("%Y%m%d%H%M%S+0000")
     dataset.VerifyingObserverSequence = [observer]

@@ -36,7 +36,14 @@ TYPE_2 = (
 )  # fmt: skip
 """Must be there, may be empty."""
 
-_EXTRA = ("Laterality", "BodyPartExamined", "PatientOrientation", "BurnedInAnnotation", "NumberOfFrames")
+_EXTRA = (
+    "Laterality",
+    "BodyPartExamined",
+    "PatientOrientation",
+    "BurnedInAnnotation",
+    "NumberOfFrames",
+    "InstitutionName",
+)
 _UTF_8 = "ISO_IR 192"
 _NO_MOMENT = ("19000101", "000000")
 """When the source says nothing at all about its time (de-identified files)."""

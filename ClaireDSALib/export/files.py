@@ -165,12 +165,12 @@ def _maps(place: Path, arrays: Arrays) -> dict[str, Path]:
         files[f"{name}.png"] = pictures.write_png(place / "maps" / f"{name}.png", shown)
         files[f"{name}.tif"] = pictures.write_tiff(place / "maps" / f"{name}.tif", values)
     if "color_summary" in arrays:
-        shown = _with_legend(arrays)
+        shown = color_summary_with_legend(arrays)
         files["color_summary.png"] = pictures.write_png(place / "maps" / "color_summary.png", shown)
     return files
 
 
-def _with_legend(arrays: Arrays) -> pictures.Rgb:
+def color_summary_with_legend(arrays: Arrays) -> pictures.Rgb:
     """The colour summary with the times its hues stand for."""
     scale = _legend(arrays)
     last = len(scale.colors) - 1
