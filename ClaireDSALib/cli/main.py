@@ -16,6 +16,7 @@ from ClaireDSALib.cli.lazy import LazyVerb, group_with
 _ELSEWHERE = {
     "view": LazyVerb("ClaireDSALib.cli.view", "Open a study or a review in the browser, on Slicer's own core.", "web"),
     "simulate": LazyVerb("ClaireDSALib.cli.simulate", "Simulate angiography with exact truth."),
+    "cohort": LazyVerb("ClaireDSALib.cli.cohort", "Thousands of studies: one table, one summary page.", "cohort"),
     "models": LazyVerb("ClaireDSALib.cli.models", "Models: list, show, verify, add, remove, import foreign weights."),
     "train": LazyVerb(
         "ClaireDSALib.cli.train", "Train on simulated or annotated series; the result is a bundle.", "train"

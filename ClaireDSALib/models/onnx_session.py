@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from ClaireDSALib.models.errors import BundleError
+
+THREADS_VARIABLE = "CLAIRE_DSA_THREADS"
+"""Environment variable: threads of a session that names none, for processes that share the cores."""
 
 
 def open_session(path: Path, threads: int = 0) -> Any:
@@ -23,7 +27,7 @@ def open_session(path: Path, threads: int = 0) -> Any:
         msg = f"{path.name} is missing from bundle {path.parent.parent.name!r}; add the bundle again"
         raise BundleError(msg)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or int(os.environ.get(THREADS_VARIABLE, "0"))
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
