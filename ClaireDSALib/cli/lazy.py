@@ -22,10 +22,12 @@ class LazyVerb(NamedTuple):
     """Where a verb lives and what the overview says about it."""
 
     module: str
-    """Has ``app``, a Typer application."""
+    """Has a Typer application."""
     help: str
     extra: str = ""
     """Extra of the wheel with the packages it needs beyond the core."""
+    attribute: str = "app"
+    """Name of the application in the module, which may hold several."""
 
 
 def group_with(verbs: Mapping[str, LazyVerb]) -> type[typer.core.TyperGroup]:
@@ -49,7 +51,7 @@ class _LazyCommand(typer.core.TyperCommand):
         self.verb = verb
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        command = typer.main.get_command(self._module().app)
+        command = typer.main.get_command(getattr(self._module(), self.verb.attribute))
         command.name = self.name
         return command.make_context(info_name, args, parent=parent, **extra)
 

@@ -15,6 +15,11 @@ from ClaireDSALib.cli.lazy import LazyVerb, group_with
 
 _ELSEWHERE = {
     "view": LazyVerb("ClaireDSALib.cli.view", "Open a study or a review in the browser, on Slicer's own core.", "web"),
+    "listen": LazyVerb(
+        "ClaireDSALib.cli.pacs", "Receive studies from a PACS, analyse them, send results back.", "pacs", "listen_app"
+    ),
+    "fetch": LazyVerb("ClaireDSALib.cli.pacs", "Fetch studies from a PACS by DICOMweb.", "pacs", "fetch_app"),
+    "push": LazyVerb("ClaireDSALib.cli.pacs", "Send files to a PACS by DICOMweb or C-STORE.", "pacs", "push_app"),
     "simulate": LazyVerb("ClaireDSALib.cli.simulate", "Simulate angiography with exact truth."),
     "cohort": LazyVerb("ClaireDSALib.cli.cohort", "Thousands of studies: one table, one summary page.", "cohort"),
     "models": LazyVerb("ClaireDSALib.cli.models", "Models: list, show, verify, add, remove, import foreign weights."),

@@ -201,7 +201,7 @@ class Receiver:
             self._metrics.count("received_bytes_total", incoming.n_bytes)
         else:
             self._metrics.count("objects_repeated_total")
-        _LOG.info("study %s: %s object from %s", short_key(identity.study_uid), arrival, peer)
+        _LOG.debug("study %s: %s object from %s", short_key(identity.study_uid), arrival, peer)
 
     def _refuse(self, peer: str, status: int, label: str, reason: str) -> int:
         self._metrics.count("objects_refused_total", reason=label)
