@@ -1,0 +1,195 @@
+"""Does filtering by predicted suitability raise the share of runs whose vessels are segmented successfully?
+
+The claim of the CLAIRE-DSA paper (arXiv 2508.12755: 42 % before, 69 % after, p < 0.001), put to the test. Whether a
+run is kept is decided by the label bundle's predictions and the suitability rules alone; the truth is used only to say
+whether the segmentation succeeded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ClaireDSALib.pipeline.model_set import ModelSet
+from ClaireDSALib.pipeline.report import LabelResult, OutOfDistribution, Suitability
+from ClaireDSALib.pipeline.settings import Settings
+from ClaireDSALib.pipeline.suitability import judge, load_rules
+from ClaireDSALib.training.vessel_scores import centerline_dice, dice
+
+SUCCESS_DICE, SUCCESS_CLDICE = 0.75, 0.75
+"""A segmentation succeeds when it reaches both against the truth. Fixed before anything was measured: CAVE (Su et al.,
+doi 10.1016/j.compmedimag.2024.102392) reports a vessel Dice of 0.84 with a deviation of 0.04 on runs chosen for
+segmentation; two deviations below that is 0.76. The same number is asked of the centre lines, since a mask of the
+right area that misses the branches is of no use. A run that shows no vessels cannot succeed: there is no answer that
+a later step could use."""
+
+CLASSICAL = "classical"
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What became of one run.
+
+    Attributes
+    ----------
+    name, patient : str
+    success : bool
+        Of the segmentation, whether or not the run was kept.
+    kept : bool
+        Judged suitable from the predicted labels.
+    score : float
+        Predicted probability that the run is suitable, 0 to 1; orders the runs for the risk-coverage curve.
+    reasons : tuple of str
+        Labels that exclude the run.
+    dice, cldice : float or None
+        Against the truth; None where a reader judged, or where the truth shows no vessels.
+    facts : mapping
+        For tables: vendor look, what was simulated.
+    """
+
+    name: str
+    patient: str
+    success: bool
+    kept: bool
+    score: float
+    reasons: tuple[str, ...] = ()
+    dice: float | None = None
+    cldice: float | None = None
+    facts: Mapping[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "reasons": list(self.reasons)}
+
+
+@dataclass(frozen=True)
+class Filter:
+    """The models and rules of one evaluation.
+
+    Parameters
+    ----------
+    label_bundle : str
+        Name in the catalogue or folder of a bundle.
+    segmenter : str
+        Name or folder of a vessel bundle, or ``classical``.
+    preset : str
+        Rule set of :mod:`ClaireDSALib.pipeline.suitability`.
+    """
+
+    label_bundle: str
+    segmenter: str = CLASSICAL
+    preset: str = "vessel_segmentation"
+
+
+def judge_simulated(
+    folder: Path,
+    chosen: Filter,
+    *,
+    models: ModelSet | None = None,
+    progress: Callable[[int, int], None] = lambda _i, _n: None,
+) -> list[RunOutcome]:
+    """Label, judge and segment every run of a set made by :mod:`filtering_set`, as the analysis would.
+
+    Parameters
+    ----------
+    folder : Path
+    chosen : Filter
+    models : ModelSet, optional
+        Warm models.
+    progress : callable
+        Called with runs done and runs in all.
+
+    Raises
+    ------
+    FileNotFoundError
+        Without an index.
+    """
+    index = folder / "index.jsonl"
+    if not index.is_file():
+        msg = f"{folder} holds no index.jsonl; simulate a set with 'claire-dsa evaluate filtering --data {folder}'"
+        raise FileNotFoundError(msg)
+    lines = [json.loads(line) for line in index.read_text(encoding="utf-8").splitlines() if line.strip()]
+    models = models or ModelSet()
+    outcomes = []
+    for number, line in enumerate(lines, 1):
+        with np.load(folder / line["npz"], allow_pickle=False) as arrays:
+            outcomes.append(_outcome(line, dict(arrays), chosen, models))
+        progress(number, len(lines))
+    return outcomes
+
+
+def succeeded(found: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> tuple[bool, float | None, float | None]:
+    """Whether a mask ``(H, W)`` meets the criterion, its Dice and its clDice (None when the truth is empty)."""
+    if not truth.any():
+        return False, None, None
+    area, lines = dice(found, truth), centerline_dice(found, truth)
+    return area >= SUCCESS_DICE and lines >= SUCCESS_CLDICE, area, lines
+
+
+def score_of(suitability: Suitability) -> float:
+    """Probability that a run is suitable, whichever way the verdict went."""
+    return suitability.probability if suitability.suitable else 1 - suitability.probability
+
+
+def excluding(suitability: Suitability) -> tuple[str, ...]:
+    """Labels that exclude a run, in the order of the rules."""
+    return tuple(dict.fromkeys(r.label for r in suitability.reasons if r.severity == "exclude"))
+
+
+def _outcome(line: dict[str, Any], arrays: dict[str, Any], chosen: Filter, models: ModelSet) -> RunOutcome:
+    suitability = _suitability(line, arrays, chosen, models)
+    success, area, lines = succeeded(_mask(arrays, chosen, models), arrays["vessels"])
+    facts = {key: line[key] for key in ("vendor", "labels", "quality", "delivery", "body_part") if key in line}
+    return RunOutcome(
+        name=line["npz"],
+        patient=line["patient"],
+        success=success,
+        kept=suitability.suitable,
+        score=round(score_of(suitability), 6),
+        reasons=excluding(suitability),
+        dice=area if area is None else round(area, 4),
+        cldice=lines if lines is None else round(lines, 4),
+        facts=facts,
+    )
+
+
+def _suitability(line: dict[str, Any], arrays: dict[str, Any], chosen: Filter, models: ModelSet) -> Suitability:
+    from ClaireDSALib.dsa.subtraction import to_display
+
+    delivered = line["delivery"] == "subtracted"
+    subtracted = None if delivered or "peak" not in arrays else to_display(arrays["peak"].astype(np.float32))
+    found = models.classify(
+        arrays["minip"],
+        chosen.label_bundle,
+        Settings(device="cpu"),
+        valid_region=_region(arrays),
+        subtracted=subtracted,
+        unsubtracted=not delivered,
+    )
+    labels = [LabelResult(x.name, x.classes, x.probabilities, x.predicted, answered=x.answered) for x in found.labels]
+    ood = found.out_of_distribution
+    outlier = None if ood is None else OutOfDistribution(ood.score, ood.threshold, ood.is_outlier, ood.text)
+    return judge(labels, load_rules(chosen.preset), maskable=bool(line["maskable"]), out_of_distribution=outlier)
+
+
+def _mask(arrays: dict[str, Any], chosen: Filter, models: ModelSet) -> npt.NDArray[np.bool_]:
+    """Vessels as the analysis finds them: by the network where there is an opacity, else classically."""
+    from ClaireDSALib.dsa.segmentation import segment_classical
+
+    if "peak" not in arrays:
+        return segment_classical(minip=arrays["minip"], valid_region=_region(arrays)).mask
+    peak = arrays["peak"].astype(np.float32)
+    if chosen.segmenter == CLASSICAL:
+        return segment_classical(opacity=peak, valid_region=_region(arrays)).mask
+    times = arrays["times"].astype(np.float32) if "times" in arrays else None
+    found = models.segment(peak, chosen.segmenter, Settings(device="cpu"), _region(arrays), times=times)
+    return found.mask("vessel")
+
+
+def _region(arrays: dict[str, Any]) -> npt.NDArray[np.bool_] | None:
+    return None if arrays["region"].all() else arrays["region"]

@@ -1,0 +1,149 @@
+"""A mixed set of simulated runs, good and degraded, for measuring what filtering by suitability is worth.
+
+Runs are drawn as :func:`ClaireDSALib.simulator.plan.draw_plan` draws them, with nothing chosen for this purpose: 78 %
+of the head, 22 % of neck, arch and groin; one in six without contrast, one in eight of the others with a weak
+injection, one in twenty late; motion none 42 %, mild 30 %, severe 28 %; 58 % delivered subtracted; 22 % oblique; 3 %
+single pictures and 3 % road maps. How often real thrombectomies have each of these is not published; the paper's 42 %
+success without a filter says that more than half of its runs were unusable, and so are about as many of these.
+
+Every patient is new: other seeds than any training set, arterial trees of the test split alone, no scanned head, and
+for half of them a vendor look that no label or vessel network has seen in training.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ClaireDSALib.dsa.projection import minip
+from ClaireDSALib.dsa.subtraction import choose_mask, subtract, subtracted_minip
+from ClaireDSALib.models.vessel_sequence import early_and_late, one_per_second
+from ClaireDSALib.simulator.as_series import series_of
+
+if TYPE_CHECKING:
+    from ClaireDSALib.simulator.case import Patient, Run
+
+FIRST_SEED = 8_000_000
+UNSEEN_LOOK = "east"
+_UNSEEN_SHARE, _TREE_SHARE = 0.5, 0.55
+_FEWEST_FRAMES = 4
+"""With fewer, early and late parts of the passage mean nothing."""
+
+
+@dataclass(frozen=True)
+class FilteringSetPlan:
+    """What to simulate.
+
+    Parameters
+    ----------
+    folder : Path
+    patients : int
+    seed : int
+        First patient's seed.
+    runs : int
+        Runs per patient.
+    size_px : int
+    anatomy : Path, optional
+        Folder with SWC trees, searched with its sub-folders; procedural anatomy without.
+    """
+
+    folder: Path
+    patients: int = 48
+    seed: int = FIRST_SEED
+    runs: int = 8
+    size_px: int = 384
+    anatomy: Path | None = None
+
+
+def make_filtering_set(
+    plan: FilteringSetPlan, progress: Callable[[int, int], None] = lambda _i, _n: None, *, workers: int = 1
+) -> Path:
+    """Simulate what is missing and return the folder; patients stand in the index completely or not at all.
+
+    Every run becomes ``runs/<seed>_<run>.npz`` with what an analysis would have: ``minip`` (H, W) as stored,
+    ``region`` (H, W) bool, where the run can be subtracted ``peak`` (H, W) float16 and ``times`` (2, H, W) float16,
+    and with the truth ``vessels`` (H, W) bool. One line of ``index.jsonl`` describes it.
+    """
+    (plan.folder / "runs").mkdir(parents=True, exist_ok=True)
+    index = plan.folder / "index.jsonl"
+    lines = index.read_text(encoding="utf-8").splitlines() if index.exists() else []
+    done = {json.loads(line)["patient"] for line in lines if line.strip()}
+    todo = [seed for seed in range(plan.seed, plan.seed + plan.patients) if str(seed) not in done]
+    for number, made in enumerate(_simulated(plan, todo, workers), plan.patients - len(todo) + 1):
+        with index.open("a", encoding="utf-8") as stream:
+            stream.write("".join(json.dumps(line) + "\n" for line in made))
+        progress(number, plan.patients)
+    return plan.folder
+
+
+def _simulated(plan: FilteringSetPlan, seeds: list[int], workers: int) -> Iterator[list[dict[str, Any]]]:
+    if workers <= 1:
+        yield from (_simulate(plan, seed) for seed in seeds)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_simulate, [plan] * len(seeds), seeds)
+
+
+def _simulate(plan: FilteringSetPlan, seed: int) -> list[dict[str, Any]]:
+    from ClaireDSALib.simulator.case import iterate_runs
+    from ClaireDSALib.simulator.vendor import LOOKS
+
+    rng = np.random.default_rng([seed, 53])
+    patient = _patient(plan, seed, rng)
+    others = sorted(set(LOOKS) - {UNSEEN_LOOK})
+    look = UNSEEN_LOOK if rng.random() < _UNSEEN_SHARE else str(rng.choice(others))
+    lines = []
+    for run in iterate_runs(patient, runs=plan.runs, size=plan.size_px, vendor=look):
+        name = f"runs/{seed}_{run.run_id}.npz"
+        pictures, maskable = _pictures(run)
+        np.savez_compressed(plan.folder / name, **pictures)
+        lines.append(_line(run, name, seed, patient.anatomy.anatomy_id, maskable))
+    return lines
+
+
+def _patient(plan: FilteringSetPlan, seed: int, rng: np.random.Generator) -> Patient:
+    """A patient with a tree of the test split, or procedural when there is none or the drawn tree is another's."""
+    from ClaireDSALib.simulator.case import Patient
+    from ClaireDSALib.simulator.dataset import split_of
+
+    trees = sorted({p.parent for p in plan.anatomy.rglob("*records.swc")}) if plan.anatomy else []
+    patient = Patient(seed, anatomy_dir=trees[0] if trees and rng.random() < _TREE_SHARE else None)
+    return patient if split_of(patient.anatomy.anatomy_id) == "test" else Patient(seed)
+
+
+def _pictures(run: Run) -> tuple[dict[str, Any], bool]:
+    """Arrays of one run, and whether one of its own frames can serve as mask."""
+    series = series_of(run)
+    maskable = choose_mask(series) is not None
+    pictures: dict[str, Any] = {"minip": minip(series, workers=1), "region": run.region, "vessels": run.visible}
+    if maskable or run.plan.delivery == "subtracted":
+        pictures["peak"] = subtracted_minip(series).astype(np.float16)
+        if series.n_frames >= _FEWEST_FRAMES:
+            parts = early_and_late(one_per_second(subtract(series), series.times_s))
+            pictures["times"] = parts.astype(np.float16)
+    return pictures, maskable
+
+
+def _line(run: Run, name: str, seed: int, anatomy_id: str, maskable: bool) -> dict[str, Any]:
+    plan = run.plan
+    return {
+        "npz": name,
+        "patient": str(seed),
+        "split": "test",
+        "vendor": plan.look.name,
+        "anatomy_id": anatomy_id,
+        "labels": run.labels,
+        "quality": run.quality,
+        "delivery": plan.delivery,
+        "maskable": maskable,
+        "body_part": plan.body_part,
+        "single_frame": plan.single_frame,
+        "spacing_mm": plan.view.isocentre_spacing_mm,
+    }
