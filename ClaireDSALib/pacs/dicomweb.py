@@ -144,9 +144,9 @@ class DicomWeb:
             When there was no answer to rely on: some objects may have been stored.
         """
         body = DicomBody(tuple(paths))
-        headers = {"Content-Type": body.content_type, "Accept": _JSON, "Content-Length": str(len(body))}
+        headers = {"Content-Type": body.content_type, "Accept": _JSON}
         path = f"/studies/{_checked(study_uid)}" if study_uid else "/studies"
-        with self._session.request("POST", path, data=iter(body), headers=headers) as response:
+        with self._session.request("POST", path, data=body, headers=headers) as response:
             answer = self._json(response)
             code = response.status_code
         return _outcome(answer if isinstance(answer, Mapping) else {}, uids, code)

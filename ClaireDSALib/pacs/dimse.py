@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import socket
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -13,8 +13,6 @@ from pynetdicom import AE, _config
 from ClaireDSALib.pacs.destination import Answer, Outgoing, Verdict
 from ClaireDSALib.pacs.remote import Remote
 from ClaireDSALib.pacs.tls import client_context
-
-_LOG = logging.getLogger(__name__)
 
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 VERIFICATION = "1.2.840.10008.1.1"
@@ -52,7 +50,7 @@ class DimseDestination:
         pairs = [(sop_class, syntax) for sop_class, syntaxes in contexts.items() for syntax in sorted(syntaxes)]
         assoc = self._associate(pairs[:_MOST_CONTEXTS])
         if not assoc.is_established:
-            reason = f"{self.name} {_why_not(assoc)}"
+            reason = f"{self.name} {self._why_not(assoc)}"
             return [Answer(one.identity.sop_instance_uid, "postponed", reason) for one in objects]
         answers = []
         try:
@@ -104,6 +102,16 @@ class DimseDestination:
         options: dict[str, Any] = {} if self._tls is None else {"tls_args": self._tls}
         return entity.associate(self._remote.host, self._remote.port, ae_title=self._remote.ae_title, **options)
 
+    def _why_not(self, assoc: Any) -> str:
+        """Why there is no association; a failed connection looks like an abort to pynetdicom."""
+        if assoc.is_rejected:
+            return "rejected the association"
+        try:
+            socket.create_connection((self._remote.host, self._remote.port), timeout=5.0).close()
+        except OSError as problem:
+            return f"cannot be reached ({problem})"
+        return "aborted the association"
+
     def _send_one(self, assoc: Any, one: Outgoing, number: int) -> Answer:
         uid = one.identity.sop_instance_uid
         if not assoc.is_established:
@@ -124,12 +132,6 @@ def _verdict(status: int) -> Verdict:
     if status == 0x0000 or status >> 12 == 0xB:
         return "sent"
     return "postponed" if status >> 8 == 0xA7 or status == 0x0110 else "refused"
-
-
-def _why_not(assoc: Any) -> str:
-    if assoc.is_rejected:
-        return "rejected the association"
-    return "aborted the association" if assoc.is_aborted else "does not answer"
 
 
 def _release(assoc: Any) -> None:
