@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ClaireDSALib.cli.filtering import evaluate_filtering
 from ClaireDSALib.cli.sequence import evaluate_thrombus
+from ClaireDSALib.cli.vessels import evaluate_vessels
 
 if TYPE_CHECKING:
     from ClaireDSALib.models.classifier import Classifier
@@ -32,6 +34,9 @@ def labels(
     bundle: BundleOption = DEFAULT_BUNDLE,
     split: Annotated[str, typer.Option(help="Split of a simulated set to use; 'all' for everything.")] = "test",
     group: Annotated[str | None, typer.Option(help="Only pictures of this group, for instance a vendor look.")] = None,
+    every_picture: Annotated[
+        bool, typer.Option("--every-picture", help="Judge all labels on all pictures, not each where it is read off.")
+    ] = False,
     bootstrap: Annotated[int, typer.Option(help="Bootstrap samples.")] = 400,
     engine: Engine = "auto",
     yes: Yes = False,
@@ -43,6 +48,7 @@ def labels(
     from ClaireDSALib.training.evaluate import write_json
     from ClaireDSALib.training.evaluation_page import label_markdown, write_page
     from ClaireDSALib.training.load import load_pictures
+    from ClaireDSALib.training.samples import as_analysed
 
     classifier = _load(bundle, engine, yes)
     pictures = load_pictures(data, classifier.bundle.labels, size_px=2 * classifier.bundle.input_spec.size_px)
@@ -54,6 +60,8 @@ def labels(
     if not len(pictures):
         typer.echo(f"Refused: no pictures of split {split!r} and group {group!r} in {data}", err=True)
         raise typer.Exit(1)
+    if not every_picture:
+        pictures = as_analysed(pictures, classifier.bundle.pictures)
     description = f"{data.name}, split {split}" + (f", group {group}" if group else "")
     result, probabilities = measure(classifier, pictures, data=description, n_boot=bootstrap)
     write_json(result, out / "evaluation.json")
@@ -112,3 +120,5 @@ def _load(bundle: str, engine: str, yes: bool) -> Classifier:
 
 
 app.command("thrombus")(evaluate_thrombus)
+app.command("filtering")(evaluate_filtering)
+app.command("vessels")(evaluate_vessels)

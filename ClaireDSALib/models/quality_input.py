@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 from ClaireDSALib.models.vessel_input import VesselInput, prepare_vessels
 
+GRADES = ("good", "acceptable", "poor")
+"""Order of the network's grades, the best first."""
+
 WORK_PX = 512
 """The longer side is always brought to this many pixels: noise and motion look alike at one scale only."""
 

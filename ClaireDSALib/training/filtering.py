@@ -20,6 +20,7 @@ from ClaireDSALib.pipeline.model_set import ModelSet
 from ClaireDSALib.pipeline.report import LabelResult, OutOfDistribution, Suitability
 from ClaireDSALib.pipeline.settings import Settings
 from ClaireDSALib.pipeline.suitability import judge, load_rules
+from ClaireDSALib.training.filtering_segmenters import CLASSICAL, Find, segmenter_of
 from ClaireDSALib.training.vessel_scores import centerline_dice, dice
 
 SUCCESS_DICE, SUCCESS_CLDICE = 0.75, 0.75
@@ -28,8 +29,6 @@ doi 10.1016/j.compmedimag.2024.102392) reports a vessel Dice of 0.84 with a devi
 segmentation; two deviations below that is 0.76. The same number is asked of the centre lines, since a mask of the
 right area that misses the branches is of no use. A run that shows no vessels cannot succeed: there is no answer that
 a later step could use."""
-
-CLASSICAL = "classical"
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def judge_simulated(
     *,
     models: ModelSet | None = None,
     progress: Callable[[int, int], None] = lambda _i, _n: None,
-) -> list[RunOutcome]:
+) -> tuple[list[RunOutcome], dict[str, str]]:
     """Label, judge and segment every run of a set made by :mod:`filtering_set`, as the analysis would.
 
     Parameters
@@ -103,6 +102,12 @@ def judge_simulated(
         Warm models.
     progress : callable
         Called with runs done and runs in all.
+
+    Returns
+    -------
+    outcomes : list of RunOutcome
+    models : dict
+        Part -> name, version and start of the hash of what was used.
 
     Raises
     ------
@@ -115,12 +120,15 @@ def judge_simulated(
         raise FileNotFoundError(msg)
     lines = [json.loads(line) for line in index.read_text(encoding="utf-8").splitlines() if line.strip()]
     models = models or ModelSet()
+    segmenter = segmenter_of(chosen.segmenter)
     outcomes = []
     for number, line in enumerate(lines, 1):
-        with np.load(folder / line["npz"], allow_pickle=False) as arrays:
-            outcomes.append(_outcome(line, dict(arrays), chosen, models))
+        with np.load(folder / line["npz"], allow_pickle=False) as stored:
+            arrays = dict(stored)
+        outcomes.append(_outcome(line, arrays, _suitability(line, arrays, chosen, models), segmenter.find))
         progress(number, len(lines))
-    return outcomes
+    used = {r.task: f"{r.name} {r.version} ({r.sha256[:12]})" for r in models.records()}
+    return outcomes, {**used, "vessels": segmenter.description, "rules": chosen.preset}
 
 
 def succeeded(found: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> tuple[bool, float | None, float | None]:
@@ -141,9 +149,8 @@ def excluding(suitability: Suitability) -> tuple[str, ...]:
     return tuple(dict.fromkeys(r.label for r in suitability.reasons if r.severity == "exclude"))
 
 
-def _outcome(line: dict[str, Any], arrays: dict[str, Any], chosen: Filter, models: ModelSet) -> RunOutcome:
-    suitability = _suitability(line, arrays, chosen, models)
-    success, area, lines = succeeded(_mask(arrays, chosen, models), arrays["vessels"])
+def _outcome(line: dict[str, Any], arrays: dict[str, Any], suitability: Suitability, find: Find) -> RunOutcome:
+    success, area, lines = succeeded(_mask(arrays, find), arrays["vessels"])
     facts = {key: line[key] for key in ("vendor", "labels", "quality", "delivery", "body_part") if key in line}
     return RunOutcome(
         name=line["npz"],
@@ -177,18 +184,14 @@ def _suitability(line: dict[str, Any], arrays: dict[str, Any], chosen: Filter, m
     return judge(labels, load_rules(chosen.preset), maskable=bool(line["maskable"]), out_of_distribution=outlier)
 
 
-def _mask(arrays: dict[str, Any], chosen: Filter, models: ModelSet) -> npt.NDArray[np.bool_]:
-    """Vessels as the analysis finds them: by the network where there is an opacity, else classically."""
-    from ClaireDSALib.dsa.segmentation import segment_classical
-
+def _mask(arrays: dict[str, Any], find: Find) -> npt.NDArray[np.bool_]:
+    """Vessels as the analysis finds them: on the opacity where there is one, else classically on the MinIP."""
     if "peak" not in arrays:
+        from ClaireDSALib.dsa.segmentation import segment_classical
+
         return segment_classical(minip=arrays["minip"], valid_region=_region(arrays)).mask
-    peak = arrays["peak"].astype(np.float32)
-    if chosen.segmenter == CLASSICAL:
-        return segment_classical(opacity=peak, valid_region=_region(arrays)).mask
     times = arrays["times"].astype(np.float32) if "times" in arrays else None
-    found = models.segment(peak, chosen.segmenter, Settings(device="cpu"), _region(arrays), times=times)
-    return found.mask("vessel")
+    return find(arrays["peak"].astype(np.float32), _region(arrays), times)
 
 
 def _region(arrays: dict[str, Any]) -> npt.NDArray[np.bool_] | None:

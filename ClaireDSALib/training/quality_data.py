@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ClaireDSALib.models.networks.quality_net import QUALITY_GRADES
+from ClaireDSALib.models.quality_input import GRADES
 from ClaireDSALib.models.vessel_input import relative_opacity
 from ClaireDSALib.simulator.motion import GRADE_LIMITS
 from ClaireDSALib.training.quality_rule import grade_of_record
@@ -32,7 +32,7 @@ class QualityExample:
     vessels : (H, W) bool ndarray or None
         None where the set's vessels are not to be learnt from.
     grade : int
-        Index into ``QUALITY_GRADES``.
+        Index into ``GRADES``.
     patient : str
     vessel_weight : float
         What the vessels count in the loss.
@@ -105,7 +105,7 @@ def read_example(folder: Path, record: dict[str, Any], *, vessels: bool = True) 
     return QualityExample(
         packed,
         mask,
-        QUALITY_GRADES.index(grade_of_record(record)),
+        GRADES.index(grade_of_record(record)),
         str(record["patient"]),
         _SEVERE_WEIGHT if severe else 1.0,
         suitable=shown and not severe,

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ClaireDSALib.models.networks.quality_net import QUALITY_GRADES
+from ClaireDSALib.models.quality_input import GRADES
 from ClaireDSALib.simulator.motion import GRADE_LIMITS
 
 CONTRAST_TO_NOISE_LIMITS = (10.0, 25.0)
@@ -39,7 +39,7 @@ def quality_grade(quality: Mapping[str, float], contrast: str) -> str:
     """
     motion = sum(quality["artefact"] >= limit for limit in GRADE_LIMITS)
     noise = sum(quality["contrast_to_noise"] < limit for limit in CONTRAST_TO_NOISE_LIMITS)
-    return QUALITY_GRADES[max(motion, noise, 2 if contrast == "absent" else 0)]
+    return GRADES[max(motion, noise, 2 if contrast == "absent" else 0)]
 
 
 def grade_of_record(record: Mapping[str, Any]) -> str:

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-QUALITY_GRADES = ("good", "acceptable", "poor")
+from ClaireDSALib.models.quality_input import GRADES
 
 STRIDE = 32
 """Sides of the input are multiples of this many pixels times the attention window of the deepest level."""
 
 
 class QualityOutput(NamedTuple):
-    """Logits of one batch: ``vessels (B, 1, H, W)``; ``quality (B, 3)`` in the order of ``QUALITY_GRADES``."""
+    """Logits of one batch: ``vessels (B, 1, H, W)``; ``quality (B, 3)`` in the order of ``GRADES``."""
 
     vessels: Tensor
     quality: Tensor
@@ -67,7 +67,7 @@ class QualityNet(nn.Module):
         self.vessel_head = nn.Sequential(nn.Conv2d(half, 4, 1), nn.PixelShuffle(2))
         pooled = 2 * (widths[-1] + widths[-2])
         self.quality_head = nn.Sequential(
-            nn.Linear(pooled, 64), nn.ReLU(), nn.Dropout(0.3), nn.Linear(64, len(QUALITY_GRADES))
+            nn.Linear(pooled, 64), nn.ReLU(), nn.Dropout(0.3), nn.Linear(64, len(GRADES))
         )
 
     def forward(self, image: Tensor) -> QualityOutput:

@@ -1,0 +1,123 @@
+"""A quality bundle on the CPU: grade and vessels of one picture in one short pass, the real-time path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ClaireDSALib.models.bundle import read_metadata
+from ClaireDSALib.models.errors import BundleError
+from ClaireDSALib.models.hashing import bundle_files, bundle_sha256
+from ClaireDSALib.models.known_bundle import load_known
+from ClaireDSALib.models.onnx_session import open_session
+from ClaireDSALib.models.quality_input import GRADES, prepare_quality
+from ClaireDSALib.models.vessel_cleaning import Cleaning
+
+_NEEDED = {"onnx", "grades", "threshold", "temperature"}
+
+
+@dataclass(frozen=True)
+class QualityFindings:
+    """What one pass tells about a picture.
+
+    Attributes
+    ----------
+    probabilities : (3,) tuple of float
+        Of ``GRADES``, calibrated on simulated validation patients; they sum to one.
+    vessels : (H, W) float32 ndarray
+        Probability of a vessel, 0 to 1.
+    threshold : float
+        At or above counts as vessel.
+    cleaning : Cleaning
+        How a mask is made of the map.
+    """
+
+    probabilities: tuple[float, ...]
+    vessels: npt.NDArray[np.float32]
+    threshold: float
+    cleaning: Cleaning = field(default_factory=Cleaning)
+
+    @property
+    def grade(self) -> str:
+        """The most probable grade."""
+        return GRADES[int(np.argmax(self.probabilities))]
+
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """(H, W) vessel mask, small pieces dropped."""
+        return self.cleaning.mask(self.vessels, self.threshold)
+
+
+class QualityReader:
+    """A quality bundle, warm, in onnxruntime on the CPU.
+
+    Parameters
+    ----------
+    folder : Path
+        Bundle folder whose metadata has a ``quality`` section.
+
+    Raises
+    ------
+    BundleError
+        When the section is missing or names grades that this program does not know.
+    """
+
+    engine = "onnxruntime"
+    device = "cpu"
+
+    def __init__(self, folder: Path) -> None:
+        metadata = read_metadata(folder)
+        section = metadata.get("quality")
+        if not isinstance(section, dict) or not set(section) >= _NEEDED:
+            msg = (
+                f"bundle {folder.name!r} is no quality bundle: its metadata.json lacks 'quality' with {sorted(_NEEDED)}"
+            )
+            raise BundleError(msg)
+        if tuple(section["grades"]) != GRADES:
+            msg = f"bundle {folder.name!r} gives grades {section['grades']}; this program reads {list(GRADES)}"
+            raise BundleError(msg)
+        self.name = folder.name
+        self.version = str(metadata.get("version", ""))
+        self.sha256 = bundle_sha256(bundle_files(folder))
+        self.threshold = float(section["threshold"])
+        self.cleaning = Cleaning.from_dict(section.get("cleaning", {}))
+        self._temperature = float(section["temperature"])
+        self._session = open_session(folder / str(section["onnx"]))
+
+    def read(self, opacity: npt.NDArray[Any], valid_region: npt.NDArray[np.bool_] | None = None) -> QualityFindings:
+        """Grade and vessels of one picture.
+
+        Parameters
+        ----------
+        opacity : (H, W) float ndarray
+            Peak opacity over time, contrast positive.
+        valid_region : (H, W) bool ndarray, optional
+            True inside the collimator; nothing is found outside.
+
+        Raises
+        ------
+        ImageRefusedError
+            For a picture that cannot be read.
+        """
+        prepared = prepare_quality(opacity, valid_region=valid_region)
+        vessels, quality = self._session.run(["vessels", "quality"], {"image": prepared.image})
+        chart = prepared.to_run(vessels[0])[0]
+        np.clip(chart, -30, 30, out=chart)
+        chart = 1 / (1 + np.exp(-chart))
+        if valid_region is not None:
+            chart[~valid_region] = 0.0
+        return QualityFindings(_softmax(quality[0] / self._temperature), chart, self.threshold, self.cleaning)
+
+
+def load_quality_reader(bundle: str | Path, device: str = "auto", *, confirmed: bool = False) -> QualityReader:
+    """Load a quality bundle by its name in the catalogue or by its folder; see :func:`known_bundle.load_known`."""
+    del device  # made for CPUs
+    return load_known(bundle, QualityReader, confirmed=confirmed)
+
+
+def _softmax(logits: npt.NDArray[np.floating]) -> tuple[float, ...]:
+    powers = np.exp(logits.astype(np.float64) - logits.max())
+    return tuple(float(p) for p in powers / powers.sum())
