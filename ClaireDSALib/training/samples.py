@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from ClaireDSALib.dsa.subtraction import to_display
 from ClaireDSALib.models.labels import LabelSet
 from ClaireDSALib.models.preprocessing import resize
+from ClaireDSALib.models.two_pictures import PictureChoice
 
 UNKNOWN = -1
 """Class index of a label nobody gave; the loss and the metrics leave it out."""
@@ -121,6 +122,32 @@ def load_simulated(
     )
 
 
+SUBTRACTED_SUFFIX = "#subtracted"
+"""Ends the name of a subtracted picture of a run that is stored unsubtracted."""
+
+
+def as_analysed(pictures: LabelledPictures, choice: PictureChoice) -> LabelledPictures:
+    """Every label known for the one picture of a run that the analysis reads it off, unknown for the other.
+
+    Runs with one picture keep all their labels.
+
+    Parameters
+    ----------
+    pictures : LabelledPictures
+    choice : PictureChoice
+        Of the bundle that is measured.
+    """
+    twice = {name.removesuffix(SUBTRACTED_SUFFIX) for name in pictures.names if name.endswith(SUBTRACTED_SUFFIX)}
+    chosen = np.isin(pictures.labels.names, choice.subtracted)
+    targets = pictures.targets.copy()
+    for row, name in enumerate(pictures.names):
+        if name.endswith(SUBTRACTED_SUFFIX):
+            targets[row, ~chosen] = UNKNOWN
+        elif name in twice:
+            targets[row, chosen] = UNKNOWN
+    return replace(pictures, targets=targets)
+
+
 def encode(given: dict[str, Any], labels: LabelSet) -> list[int]:
     """Class indices of one picture; a label that was not given, or is null, is unknown.
 
@@ -159,4 +186,4 @@ def _picture_of(folder: Path, record: dict[str, Any]) -> npt.NDArray[Any]:
 
 
 def _name_of(record: dict[str, Any]) -> str:
-    return str(record["npz"]) + ("#subtracted" if record.get("picture") == "subtracted" else "")
+    return str(record["npz"]) + (SUBTRACTED_SUFFIX if record.get("picture") == "subtracted" else "")

@@ -21,7 +21,7 @@ from ClaireDSALib.models.two_pictures import NINE_LABEL_CHOICE
 from ClaireDSALib.training.augment import AugmentSettings, augment, plain
 from ClaireDSALib.training.calibration import fit_temperatures
 from ClaireDSALib.training.fit import fit, predict_logits, write_history
-from ClaireDSALib.training.samples import LabelledPictures, load_simulated
+from ClaireDSALib.training.samples import SUBTRACTED_SUFFIX, LabelledPictures, load_simulated
 from ClaireDSALib.training.settings import FitSettings
 from ClaireDSALib.training.splits import split_patients
 from ClaireDSALib.training.strange import strange_picture
@@ -158,7 +158,7 @@ def fit_outliers(
 def _has_both(pictures: LabelledPictures) -> bool:
     """The set holds subtracted pictures of unsubtracted runs, and the nine labels that are read off them."""
     known = set(NINE_LABEL_CHOICE.subtracted) <= set(pictures.labels.names)
-    return known and any(name.endswith("#subtracted") for name in pictures.names)
+    return known and any(name.endswith(SUBTRACTED_SUFFIX) for name in pictures.names)
 
 
 def _features(network: SharedTrunkClassifier, images: list[npt.NDArray[np.float32]]) -> torch.Tensor:

@@ -11,9 +11,10 @@ from PIL import Image
 
 from ClaireDSALib.models.labels import NINE_LABELS, LabelSet, LabelSpec
 from ClaireDSALib.models.preprocessing import InputSpec
+from ClaireDSALib.models.two_pictures import NINE_LABEL_CHOICE
 from ClaireDSALib.training import annotations
 from ClaireDSALib.training.augment import AugmentSettings, augment, plain
-from ClaireDSALib.training.samples import UNKNOWN, encode, load_simulated, to_cache
+from ClaireDSALib.training.samples import UNKNOWN, as_analysed, encode, load_simulated, to_cache
 from ClaireDSALib.training.splits import patient_folds, split_patients
 from ClaireDSALib.training.strange import strange_picture
 from Testing.unit.models.tiny_pictures import a_minip
@@ -190,6 +191,18 @@ def test_an_unsubtracted_run_is_labelled_by_picture_and_only_the_subtracted_one_
             assert r["labels"]["motion_artefact"] in ("none", "mild", "severe")
             assert r["labels"]["device"] is None
     pictures = load_simulated(tmp_path, NINE_LABELS, size_px=48)
+    read = as_analysed(pictures, NINE_LABEL_CHOICE)
+    known = read.targets >= 0
+    position = {name: k for k, name in enumerate(NINE_LABELS.names)}
+    for row, name in enumerate(read.names):
+        if name.endswith("#subtracted"):
+            assert known[row, position["motion_artefact"]]
+            assert not known[row, position["subtraction"]]
+        elif name in twice:
+            assert not known[row, position["contrast_fluid"]]
+            assert known[row, position["subtraction"]]
+        else:
+            np.testing.assert_array_equal(read.targets[row], pictures.targets[row])
     pair = [k for k, name in enumerate(pictures.names) if name.split("#")[0] == sorted(twice)[0]]
     assert len(pair) == 2
     assert (pictures.images[pair[0]] != pictures.images[pair[1]]).mean() > 0.5
