@@ -34,6 +34,7 @@ class RayEngine:
     def __init__(self, spec: WorkerSpec, *, address: str | None = None, gpus_per_worker: float = 0.0) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing about a cohort goes anywhere
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")  # a busy machine is no broken one
         import ray
 
         self._ray = ray
