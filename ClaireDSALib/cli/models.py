@@ -90,15 +90,28 @@ def remove(name: str) -> None:
 
 @app.command("import")
 def import_weights(
-    description: Annotated[Path, typer.Argument(help="JSON with labels, classes, input and checkpoint files.")],
+    file: Annotated[Path, typer.Argument(help="Description (JSON) of ResNet checkpoints, or a CAVE checkpoint.")],
     out: Annotated[Path, typer.Option(help="Folder in which the bundle is made.")] = Path(),
     add_it: Annotated[bool, typer.Option("--add/--no-add", help="Add the bundle to the catalogue as well.")] = True,
+    layout: Annotated[str, typer.Option(help="resnet: torchvision's or timm's keys; cave: CAVE's.")] = "resnet",
+    name: Annotated[str | None, typer.Option(help="cave: name in the catalogue.")] = None,
+    size: Annotated[int | None, typer.Option(help="cave: side of its pictures, px; default from the name.")] = None,
+    scaling: Annotated[str, typer.Option(help="cave: training or predict, see docs/models/vessels.md.")] = "training",
 ) -> None:
-    """Import ResNet checkpoints in torchvision's or timm's key layout as one bundle."""
-    from ClaireDSALib.models.foreign import import_checkpoints
+    """Import checkpoints trained elsewhere: ResNets for labels, CAVE networks for vessels."""
     from ClaireDSALib.models.store import add as add_bundle
 
-    bundle = _or_exit(lambda: import_checkpoints(description, out))
+    if layout == "cave":
+        from ClaireDSALib.cli.vessels import import_cave_checkpoint
+
+        _or_exit(lambda: import_cave_checkpoint(file, out, name, size, scaling, add_it))
+        return
+    if layout != "resnet":
+        typer.echo(f"Refused: unknown layout {layout!r}; there are resnet and cave", err=True)
+        raise typer.Exit(1)
+    from ClaireDSALib.models.foreign import import_checkpoints
+
+    bundle = _or_exit(lambda: import_checkpoints(file, out))
     typer.echo(f"wrote {bundle.folder} with {len(bundle.labels.labels)} labels, hash {bundle.sha256}")
     if add_it:
         entry = _or_exit(lambda: add_bundle(str(bundle.folder), sha256=bundle.sha256))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ClaireDSALib.cli.sequence import train_thrombus
+from ClaireDSALib.cli.vessels import train_vessels
 
 if TYPE_CHECKING:
     from ClaireDSALib.training.samples import LabelledPictures
@@ -177,3 +178,4 @@ def _tensorboard(out: Path) -> Any:
 
 
 app.command("thrombus")(train_thrombus)
+app.command("vessels")(train_vessels)

@@ -26,8 +26,8 @@ class VesselInput:
 
     Attributes
     ----------
-    image : (1, 1, h, w) float32 ndarray
-        Relative opacity, padded to a multiple of 16.
+    image : (1, C, h, w) float32 ndarray
+        Relative opacity, and for C = 3 its early and late part, padded to a multiple of 16.
     work_shape : (h, w) before padding
     shape : (H, W) of the run
     """
@@ -42,13 +42,26 @@ class VesselInput:
         return np.stack([_resized(one[:height, :width], self.shape) for one in maps])
 
 
-def prepare_vessels(opacity: npt.NDArray[Any], *, valid_region: npt.NDArray[np.bool_] | None = None) -> VesselInput:
+def prepare_vessels(
+    opacity: npt.NDArray[Any],
+    *,
+    times: npt.NDArray[np.floating] | None = None,
+    n_channels: int = 1,
+    valid_region: npt.NDArray[np.bool_] | None = None,
+    work_px: tuple[int, int] = (MIN_WORK_PX, MAX_WORK_PX),
+) -> VesselInput:
     """Scale to the run's own peak, resize when needed, pad.
 
     Parameters
     ----------
     opacity : (H, W) float ndarray
         Peak opacity over time, contrast positive, background about zero.
+    times : (2, H, W) float ndarray, optional
+        Early and late peak opacity in the unit of ``opacity``, for networks of three channels.
+    n_channels : int
+        1, or 3 for networks that take the early and late parts; they are 0 when ``times`` is not given.
+    work_px : (least, most)
+        Range into which the longer side is brought.
     valid_region : (H, W) bool ndarray, optional
         True inside the collimator; outside counts as background.
 
@@ -58,27 +71,56 @@ def prepare_vessels(opacity: npt.NDArray[Any], *, valid_region: npt.NDArray[np.b
         For a picture that is no grey picture, too small, too large, not finite or constant.
     """
     _check(opacity)
-    image = np.asarray(opacity, np.float32)
-    if valid_region is not None:
-        image = np.where(valid_region, image, np.float32(0))
-    work_shape = _work_shape(image.shape)
-    if work_shape != image.shape:
-        image = _resized(image, work_shape)
-    image = relative_opacity(image)
-    pad = [(0, -side % _MULTIPLE) for side in image.shape]
-    padded = np.pad(image, pad, mode="edge")
-    return VesselInput(np.ascontiguousarray(padded[None, None]), work_shape, opacity.shape)
+    parts = [opacity, *(() if times is None or n_channels == 1 else times)]
+    work_shape = _work_shape(opacity.shape, *work_px)
+    picture, *rest = (_inside(np.asarray(part, np.float32), valid_region, work_shape) for part in parts)
+    if n_channels == 1:
+        image = relative_opacity(picture)[None]
+    else:
+        image = relative_channels(picture, np.stack(rest) if rest else None, absolute=True)
+    pad = [(0, 0), *((0, -side % _MULTIPLE) for side in work_shape)]
+    return VesselInput(np.ascontiguousarray(np.pad(image, pad, mode="edge")[None]), work_shape, opacity.shape)
+
+
+def relative_channels(
+    opacity: npt.NDArray[np.floating], times: npt.NDArray[np.floating] | None, *, absolute: bool = False
+) -> npt.NDArray[np.float32]:
+    """Peak, early and late opacity relative to a high percentile of the peak: (3, H, W), zeros for unknown times.
+
+    Parameters
+    ----------
+    opacity : (H, W) float ndarray
+    times : (2, H, W) float ndarray or None
+    absolute : bool
+        ``times`` are in the unit of ``opacity``; otherwise they are relative already.
+    """
+    channels = np.zeros((3, *opacity.shape), np.float32)
+    channels[0] = relative_opacity(opacity)
+    if times is not None:
+        channels[1:] = np.clip(times / (_peak(opacity) if absolute else 1.0), *_CLIP)
+    return channels
 
 
 def relative_opacity(image: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     """Opacity relative to a high percentile of itself, clipped: dose and concentration cancel."""
-    peak = float(np.percentile(image, _PEAK_PERCENTILE))
-    return np.clip(image / max(peak, 1e-6), *_CLIP).astype(np.float32)
+    return np.clip(image / _peak(image), *_CLIP).astype(np.float32)
 
 
-def _work_shape(shape: tuple[int, ...]) -> tuple[int, int]:
+def _peak(image: npt.NDArray[np.floating]) -> float:
+    return max(float(np.percentile(image, _PEAK_PERCENTILE)), 1e-6)
+
+
+def _inside(
+    image: npt.NDArray[np.float32], valid_region: npt.NDArray[np.bool_] | None, shape: tuple[int, int]
+) -> npt.NDArray[np.float32]:
+    if valid_region is not None:
+        image = np.where(valid_region, image, np.float32(0))
+    return _resized(image, shape)
+
+
+def _work_shape(shape: tuple[int, ...], least: int, most: int) -> tuple[int, int]:
     longest = max(shape)
-    scale = MIN_WORK_PX / longest if longest < MIN_WORK_PX else min(1.0, MAX_WORK_PX / longest)
+    scale = least / longest if longest < least else min(1.0, most / longest)
     return (max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale)))
 
 

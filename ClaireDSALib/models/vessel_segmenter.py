@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,21 @@ from ClaireDSALib.models.errors import BundleError
 from ClaireDSALib.models.hashing import bundle_files, bundle_sha256
 from ClaireDSALib.models.known_bundle import load_known
 from ClaireDSALib.models.onnx_session import open_session
-from ClaireDSALib.models.vessel_input import prepare_vessels
+from ClaireDSALib.models.vessel_cleaning import Cleaning
+from ClaireDSALib.models.vessel_input import MAX_WORK_PX, MIN_WORK_PX, prepare_vessels
+from ClaireDSALib.models.vessel_sequence import early_and_late, one_per_second
+
+if TYPE_CHECKING:
+    from ClaireDSALib.dsa.opacity_frames import OpacityFrames
 
 CHANNELS = ("vessel", "artery", "vein")
 """Order of the network's outputs; artery and vein may overlap."""
+
+_FEWEST_FRAMES = 3
+"""Fewer have no course of time."""
+
+INPUTS = (("peak",), ("peak", "early", "late"))
+"""What a bundle may take: the peak opacity alone, or with its early and late part."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +38,25 @@ class VesselProbabilities:
     Attributes
     ----------
     maps : (3, H, W) float32 ndarray
-        In the order of ``CHANNELS``, 0 to 1.
+        In the order of ``CHANNELS``, 0 to 1, calibrated on simulated validation patients.
     thresholds : (3,) float
         At or above counts as vessel, artery, vein; chosen on simulated validation patients.
+    cleaning : Cleaning
+        How a mask is made of a map.
+    channels : tuple of str
+        Those that the bundle finds; the maps of others are 0.
     """
 
     maps: npt.NDArray[np.float32]
     thresholds: tuple[float, float, float]
+    cleaning: Cleaning = field(default_factory=Cleaning)
+    channels: tuple[str, ...] = CHANNELS
 
     def mask(self, channel: str) -> npt.NDArray[np.bool_]:
-        """(H, W) mask of one channel at its threshold."""
+        """(H, W) mask of one channel: the vessels cleaned of pieces that are none; arteries and veins inside them."""
+        vessels = self.cleaning.mask(self.maps[0], self.thresholds[0])
         number = CHANNELS.index(channel)
-        return self.maps[number] >= self.thresholds[number]
+        return vessels if number == 0 else vessels & (self.maps[number] >= self.thresholds[number])
 
 
 class VesselSegmenter:
@@ -48,6 +66,11 @@ class VesselSegmenter:
     ----------
     folder : Path
         Bundle folder whose metadata has a ``vessels`` section.
+
+    Raises
+    ------
+    BundleError
+        When the section is missing or names channels or inputs that this program does not know.
     """
 
     engine = "onnxruntime"
@@ -62,33 +85,114 @@ class VesselSegmenter:
         if tuple(section["channels"]) != CHANNELS:
             msg = f"bundle {folder.name!r} gives channels {section['channels']}; this program reads {list(CHANNELS)}"
             raise BundleError(msg)
+        self.inputs = tuple(section.get("inputs", ("peak",)))
+        if self.inputs not in INPUTS:
+            msg = f"bundle {folder.name!r} takes {list(self.inputs)}; this program can give {[list(i) for i in INPUTS]}"
+            raise BundleError(msg)
         self.name = folder.name
         self.version = str(metadata.get("version", ""))
         self.sha256 = bundle_sha256(bundle_files(folder))
         first, second, third = (float(t) for t in section["thresholds"])
         self.thresholds = (first, second, third)
+        self.cleaning = Cleaning.from_dict(section.get("cleaning", {}))
+        self._calibration = np.asarray(section.get("calibration", [[1.0, 0.0]] * 3), np.float32)
+        self._scales = tuple(float(s) for s in section.get("scales", (1.0,)))
+        least, most = section.get("work_px", (MIN_WORK_PX, MAX_WORK_PX))
+        self._work_px = (int(least), int(most))
         self._session = open_session(folder / str(section["onnx"]))
 
+    @property
+    def uses_times(self) -> bool:
+        """Whether the early and late parts of the passage help this bundle."""
+        return len(self.inputs) > 1
+
     def segment(
-        self, opacity: npt.NDArray[Any], valid_region: npt.NDArray[np.bool_] | None = None
+        self,
+        opacity: npt.NDArray[Any],
+        valid_region: npt.NDArray[np.bool_] | None = None,
+        *,
+        times: npt.NDArray[np.floating] | None = None,
     ) -> VesselProbabilities:
         """Segment one picture of peak opacity ``(H, W)``.
+
+        Parameters
+        ----------
+        opacity : (H, W) float ndarray
+            Peak opacity over time, contrast positive.
+        valid_region : (H, W) bool ndarray, optional
+            True inside the collimator; nothing is found outside.
+        times : (2, H, W) float ndarray, optional
+            Early and late peak opacity, see :func:`~ClaireDSALib.models.vessel_sequence.early_and_late`. Without it
+            arteries and veins are told apart by shape and strength alone.
 
         Raises
         ------
         ImageRefusedError
             For a picture that cannot be segmented.
         """
-        prepared = prepare_vessels(opacity, valid_region=valid_region)
-        logits = self._session.run(None, {"image": prepared.image})[0][0]  # (3, h, w)
-        maps = prepared.to_run(1.0 / (1.0 + np.exp(-np.clip(logits, -30, 30))))
-        maps = np.clip(maps, 0.0, 1.0)
+        logits = np.mean([self._logits(opacity, valid_region, times, scale) for scale in self._scales], axis=0)
+        slope, shift = (self._calibration[:, k, None, None] for k in (0, 1))
+        maps = 1.0 / (1.0 + np.exp(-np.clip(slope * logits + shift, -30, 30)))
         if valid_region is not None:
             maps[:, ~valid_region] = 0.0
-        return VesselProbabilities(maps, self.thresholds)
+        return VesselProbabilities(maps.astype(np.float32), self.thresholds, self.cleaning)
+
+    def segment_run(
+        self,
+        opacity: npt.NDArray[Any],
+        valid_region: npt.NDArray[np.bool_] | None = None,
+        *,
+        frames: OpacityFrames | None = None,
+        times_s: npt.NDArray[np.float64] | None = None,
+    ) -> VesselProbabilities:
+        """Segment a run: as :meth:`segment`, with the early and late parts taken from its frames where it has them.
+
+        Parameters
+        ----------
+        opacity, valid_region
+            As in :meth:`segment`.
+        frames : OpacityFrames, optional
+            Opacity of every frame.
+        times_s : (T,) float ndarray, optional
+            Their true times.
+        """
+        known = self.uses_times and frames is not None and times_s is not None and len(times_s) >= _FEWEST_FRAMES
+        times = early_and_late(one_per_second(frames, times_s)) if known else None  # type: ignore[arg-type]
+        return self.segment(opacity, valid_region, times=times)
+
+    def _logits(
+        self,
+        opacity: npt.NDArray[Any],
+        valid_region: npt.NDArray[np.bool_] | None,
+        times: npt.NDArray[np.floating] | None,
+        scale: float,
+    ) -> npt.NDArray[np.float32]:
+        """(3, H, W) logits, the picture shown to the network at ``scale`` times its working size."""
+        least, most = self._work_px
+        prepared = prepare_vessels(
+            opacity,
+            times=times,
+            n_channels=len(self.inputs),
+            valid_region=valid_region,
+            work_px=(round(scale * least), round(scale * most)),
+        )
+        return prepared.to_run(self._session.run(None, {"image": prepared.image})[0][0])
 
 
-def load_segmenter(bundle: str | Path, device: str = "auto", *, confirmed: bool = False) -> VesselSegmenter:
-    """Load a vessel bundle by its name in the catalogue or by its folder; see :func:`known_bundle.load_known`."""
-    del device  # the small network needs no GPU
-    return load_known(bundle, VesselSegmenter, confirmed=confirmed)
+def load_segmenter(bundle: str | Path, device: str = "auto", *, confirmed: bool = False) -> Any:
+    """Load a vessel bundle by its name in the catalogue or by its folder; see :func:`known_bundle.load_known`.
+
+    Returns
+    -------
+    VesselSegmenter or CaveSegmenter
+        Both have ``segment_run``.
+    """
+
+    def build(folder: Path) -> Any:
+        if "cave" in read_metadata(folder):
+            from ClaireDSALib.models.cave_segmenter import CaveSegmenter
+
+            return CaveSegmenter(folder, device=device)
+        return VesselSegmenter(folder)  # the small network needs no GPU
+
+    return load_known(bundle, build, confirmed=confirmed)

@@ -84,9 +84,19 @@ class ModelSet:
         """Thrombus, site and phases of one run from the opacity of its frames."""
         return self._model("thrombus", bundle, settings.device).read(frames, times_s, shape)
 
-    def segment(self, opacity: Any, bundle: str, settings: Settings, valid_region: Any = None) -> VesselProbabilities:
-        """Probabilities of vessel, artery and vein for one picture of peak opacity ``(H, W)``."""
-        return self._model("vessels", bundle, settings.device).segment(opacity, valid_region)
+    def segment(
+        self,
+        opacity: Any,
+        bundle: str,
+        settings: Settings,
+        valid_region: Any = None,
+        *,
+        frames: Any = None,
+        times_s: Any = None,
+    ) -> VesselProbabilities:
+        """Probabilities of vessel, artery and vein for a run: its peak opacity ``(H, W)``, its frames and times."""
+        model = self._model("vessels", bundle, settings.device)
+        return model.segment_run(opacity, valid_region, frames=frames, times_s=times_s)
 
     def take_fallbacks(self) -> tuple[str, ...]:
         """Hand over the sentences gathered since the last call."""

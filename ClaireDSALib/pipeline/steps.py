@@ -323,20 +323,29 @@ def _label_result(state: RunState, label: Any, cams: Mapping[str, npt.NDArray[np
 def _vessels_by_network(state: RunState, bundle: str) -> Vessels:
     from ClaireDSALib.dsa import segmentation
 
-    found = state.models.segment(state.arrays["opacity"], bundle, state.settings, state.series.valid_region)
-    mask = segmentation.without_small_pieces(found.mask("vessel"))
+    found = state.models.segment(
+        state.arrays["opacity"],
+        bundle,
+        state.settings,
+        state.series.valid_region,
+        frames=state.opacity_frames,
+        times_s=state.series.times_s,
+    )
+    mask = found.mask("vessel")
     centerline = segmentation.centerline_of(mask)
     state.add("vessels", mask, "(H, W) bool vessel mask")
     state.add("centerline", centerline, "(H, W) bool centre lines of the vessel mask")
-    state.add("arteries", found.mask("artery") & mask, "(H, W) bool artery mask, may overlap the veins")
-    state.add("veins", found.mask("vein") & mask, "(H, W) bool vein mask, may overlap the arteries")
+    apart = "artery" in found.channels
+    if apart:
+        state.add("arteries", found.mask("artery"), "(H, W) bool artery mask, may overlap the veins")
+        state.add("veins", found.mask("vein"), "(H, W) bool vein mask, may overlap the arteries")
     state.add("vessel_probability", found.maps[0], "(H, W) float32 probability of a vessel, 0 to 1")
     return Vessels(
         method=f"network ({bundle})",
         array="vessels",
         centerline_array="centerline",
-        artery_array="arteries",
-        vein_array="veins",
+        artery_array="arteries" if apart else "",
+        vein_array="veins" if apart else "",
         threshold=found.thresholds[0],
         **_measures(mask, state),
     )

@@ -202,7 +202,8 @@ def take_run(
         vault,
         shown,
     )
-    arteries, veins = shown_vessels(iodine, exposed.opacity, exposed.noise, region, contrast=plan.contrast)
+    dark = plan.contrast and not plan.roadmap  # a roadmap's mask holds the contrast: vessels are bright
+    arteries, veins = shown_vessels(iodine, exposed.opacity, exposed.noise, region, contrast=dark)
     return Run(
         run_id=run_id,
         plan=plan,

@@ -40,7 +40,7 @@ def shown_vessels(
     region : (H, W) bool ndarray
         Inside the collimator.
     contrast : bool
-        False for a run without an injection: nothing is shown.
+        False for a run without an injection, or with contrast in its mask: nothing is shown dark.
 
     Returns
     -------

@@ -9,27 +9,43 @@ hidden states start on the input's own device.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_WIDTHS = (64, 128, 256, 512, 512)
+WIDTHS = (64, 128, 256, 512, 512)
+"""Of the published networks."""
+
+_FIRST_OF_SCALE = (
+    "inc.double_conv.0.weight",
+    *(f"down{k}.maxpool_conv.1.double_conv.0.weight" for k in (1, 2, 3, 4)),
+)
 _RECURRENT = ("rnn_inc", "rnn1", "rnn2", "rnn3", "rnn4")
 
 
 class CaveUNet(nn.Module):
-    """MinIP network: ``(B, 1, H, W)`` in 0..1 to logits ``(B, n_classes, H, W)``; H and W divisible by 16."""
+    """MinIP network: ``(B, 1, H, W)`` in 0..1 to logits ``(B, n_classes, H, W)``; H and W divisible by 16.
 
-    def __init__(self, n_classes: int) -> None:
+    Parameters
+    ----------
+    n_classes : int
+    widths : sequence of 5 int
+        Channels of the scales, finest first; the published ones unless given.
+    norm : "instance" or "batch"
+        Published checkpoints have instance norms without parameters.
+    """
+
+    def __init__(self, n_classes: int, widths: Sequence[int] = WIDTHS, norm: str = "instance") -> None:
         super().__init__()
-        self.inc = _DoubleConv(1, 64)
-        self.down1, self.down2 = _Down(64, 128), _Down(128, 256)
-        self.down3, self.down4 = _Down(256, 512), _Down(512, 512)
-        self.up1, self.up2 = _Up(1024, 256), _Up(512, 128)
-        self.up3, self.up4 = _Up(256, 64), _Up(128, 64)
-        self.outc = _Out(64, n_classes)
+        a, b, c, d, e = self.widths = tuple(int(w) for w in widths)
+        self.inc = _DoubleConv(1, a, norm=norm)
+        self.down1, self.down2 = _Down(a, b, norm), _Down(b, c, norm)
+        self.down3, self.down4 = _Down(c, d, norm), _Down(d, e, norm)
+        self.up1, self.up2 = _Up(d + e, c, norm), _Up(2 * c, b, norm)
+        self.up3, self.up4 = _Up(2 * b, a, norm), _Up(2 * a, a, norm)
+        self.outc = _Out(a, n_classes)
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """Features of the five scales, finest first."""
@@ -53,11 +69,26 @@ class CaveTemporalUNet(CaveUNet):
     """Sequence network: a stack of ConvGRU cells at each scale; the last state is decoded.
 
     ``forward`` takes an iterable of frames ``(B, 1, H, W)`` and holds one frame's features at a time.
+
+    Parameters
+    ----------
+    n_classes : int
+    kernel_size, num_layers : int
+        Of the ConvGRU stacks.
+    widths, norm
+        As in :class:`CaveUNet`.
     """
 
-    def __init__(self, n_classes: int, kernel_size: int = 3, num_layers: int = 2) -> None:
-        super().__init__(n_classes)
-        for name, width in zip(_RECURRENT, _WIDTHS, strict=True):
+    def __init__(
+        self,
+        n_classes: int,
+        kernel_size: int = 3,
+        num_layers: int = 2,
+        widths: Sequence[int] = WIDTHS,
+        norm: str = "instance",
+    ) -> None:
+        super().__init__(n_classes, widths, norm)
+        for name, width in zip(_RECURRENT, self.widths, strict=True):
             setattr(self, name, _ConvGRU(width, kernel_size, num_layers))
 
     def forward(self, frames: Iterable[Tensor]) -> Tensor:  # type: ignore[override]
@@ -72,12 +103,23 @@ class CaveTemporalUNet(CaveUNet):
             raise ValueError(msg)
         return self.decode([state[-1] for state in states])
 
+    def at_once(self, frames: Tensor) -> Tensor:
+        """The same from ``(T, B, 1, H, W)``, every frame encoded together: for training, where memory allows it."""
+        features = [f.unflatten(0, frames.shape[:2]) for f in self.encode(frames.flatten(0, 1))]
+        last = []
+        for name, feature in zip(_RECURRENT, features, strict=True):
+            states = getattr(self, name).initial(feature[0])
+            for frame in feature:
+                states = getattr(self, name)(frame, states)
+            last.append(states[-1])
+        return self.decode(last)
+
 
 def network_for(state: Mapping[str, Tensor]) -> CaveUNet:
     """Network that fits a CAVE state dict, filled with it, in evaluation mode.
 
-    The number of classes is read from ``outc`` and kernel size and depth from the recurrent cells, because the
-    published file names do not tell them reliably.
+    The number of classes is read from ``outc``, widths from the encoder, and kernel size and depth from the recurrent
+    cells, because the published file names do not tell them reliably.
 
     Raises
     ------
@@ -91,11 +133,17 @@ def network_for(state: Mapping[str, Tensor]) -> CaveUNet:
         raise ValueError(msg)
     n_classes = state["outc.conv.weight"].shape[0]
     gates = [key for key in state if key.startswith("rnn1.cell_list.") and key.endswith("update_gate.weight")]
-    network = (
-        CaveTemporalUNet(n_classes, kernel_size=state[gates[0]].shape[-1], num_layers=len(gates))
-        if gates
-        else CaveUNet(n_classes)
-    )
+    try:
+        widths = [state[key].shape[0] for key in _FIRST_OF_SCALE]
+        norm = "batch" if "inc.double_conv.1.weight" in state else "instance"
+        network = (
+            CaveTemporalUNet(n_classes, state[gates[0]].shape[-1], len(gates), widths, norm)
+            if gates
+            else CaveUNet(n_classes, widths, norm)
+        )
+    except KeyError as error:
+        msg = f"not a CAVE checkpoint: {error} is missing"
+        raise ValueError(msg) from error
     try:
         network.load_state_dict(dict(state))
     except RuntimeError as error:
@@ -105,15 +153,16 @@ def network_for(state: Mapping[str, Tensor]) -> CaveUNet:
 
 
 class _DoubleConv(nn.Module):
-    def __init__(self, inputs: int, outputs: int, middle: int | None = None) -> None:
+    def __init__(self, inputs: int, outputs: int, middle: int | None = None, norm: str = "instance") -> None:
         super().__init__()
         middle = middle or outputs
+        layer = {"instance": nn.InstanceNorm2d, "batch": nn.BatchNorm2d}[norm]
         self.double_conv = nn.Sequential(
             nn.Conv2d(inputs, middle, 3, padding=1, bias=False),
-            nn.InstanceNorm2d(middle),
+            layer(middle),
             nn.ReLU(inplace=True),
             nn.Conv2d(middle, outputs, 3, padding=1, bias=False),
-            nn.InstanceNorm2d(outputs),
+            layer(outputs),
             nn.ReLU(inplace=True),
         )
 
@@ -122,18 +171,18 @@ class _DoubleConv(nn.Module):
 
 
 class _Down(nn.Module):
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, norm: str) -> None:
         super().__init__()
-        self.maxpool_conv = nn.Sequential(nn.MaxPool2d(2), _DoubleConv(inputs, outputs))
+        self.maxpool_conv = nn.Sequential(nn.MaxPool2d(2), _DoubleConv(inputs, outputs, norm=norm))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.maxpool_conv(x)
 
 
 class _Up(nn.Module):
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, norm: str) -> None:
         super().__init__()
-        self.conv = _DoubleConv(inputs, outputs, inputs // 2)
+        self.conv = _DoubleConv(inputs, outputs, inputs // 2, norm)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True)

@@ -10,7 +10,7 @@ from torch import nn
 
 
 class VesselNet(nn.Module):
-    """Logits of vessel, artery and vein, ``(B, 1, h, w)`` relative opacity to ``(B, 3, h, w)``.
+    """Logits of vessel, artery and vein, ``(B, C, h, w)`` relative opacity to ``(B, 3, h, w)``.
 
     Batch normalisation, not instance normalisation: a patch in training and a whole picture afterwards must see the
     same statistics.
@@ -19,13 +19,16 @@ class VesselNet(nn.Module):
     ----------
     channels : sequence of int
         Widths of the levels; h and w must be divisible by ``2 ** (levels - 1)``.
+    in_channels : int
+        1 for the MinIP alone, 3 with the early and the late part of the passage beside it.
     """
 
-    def __init__(self, channels: Sequence[int] = (16, 32, 64, 96, 128)) -> None:
+    def __init__(self, channels: Sequence[int] = (16, 32, 64, 96, 128), in_channels: int = 1) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.unet = UNet(
             spatial_dims=2,
-            in_channels=1,
+            in_channels=in_channels,
             out_channels=3,
             channels=tuple(channels),
             strides=(2,) * (len(channels) - 1),

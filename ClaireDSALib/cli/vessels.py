@@ -1,0 +1,130 @@
+"""``claire-dsa train vessels`` and ``claire-dsa evaluate vessels``: the vessel network on simulated runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ClaireDSALib.training.vessel_evaluate import VesselFigures
+
+Data = Annotated[Path, typer.Option(help="Folder of simulated runs; patients that are missing are added.")]
+Patients = Annotated[int, typer.Option(help="Simulated patients, eight runs each.")]
+Seed = Annotated[int, typer.Option(help="Seed of the first patient.")]
+Anatomy = Annotated[Path | None, typer.Option(help="Folder with SWC trees and head CTs to mix in.", exists=True)]
+
+
+def train_vessels(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the bundle to write.")],
+    patients: Patients = 100,
+    first_seed: Seed = 7_000_000,
+    anatomy: Anatomy = None,
+    minutes: Annotated[float | None, typer.Option(help="Wall-clock budget of the training.")] = None,
+    steps: Annotated[int, typer.Option(help="Batches of six patches.")] = 6000,
+    times: Annotated[bool, typer.Option(help="Use the early and late parts of the passage.")] = True,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Train the vessel network: vessels, arteries, veins. Run again to continue."""
+    from ClaireDSALib.training.vessel_train import train_and_write
+
+    _simulate(data, patients, first_seed, anatomy)
+    settings: dict[str, Any] = {"steps": steps, "device": device}
+    if minutes is not None:
+        settings["budget_s"] = 60 * minutes
+    folder = train_and_write(data, out, settings, times=times, report=lambda line: typer.echo(line, err=True))
+    typer.echo(str(folder))
+
+
+def evaluate_vessels(
+    data: Data,
+    bundle: Annotated[str, typer.Option(help="Name in the catalogue or folder.")] = "dsa_vessels",
+    patients: Patients = 0,
+    first_seed: Seed = 7_000_000,
+    anatomy: Anatomy = None,
+    split: Annotated[str, typer.Option(help="Split of the set to use; 'all' for everything.")] = "test",
+    real: Annotated[
+        Path | None, typer.Option(help="Folder with *_minip.png and *_label.png of experts.", exists=True)
+    ] = None,
+    sequence: Annotated[
+        Path | None, typer.Option(help="Bundle folder of a sequence network to compare with.", exists=True)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    """Dice, clDice, artery and vein Dice with intervals, beside the classical baseline, by vendor, motion and size."""
+    from ClaireDSALib.models.catalogue import load_catalogue
+    from ClaireDSALib.models.vessel_segmenter import VesselSegmenter
+    from ClaireDSALib.training.vessel_evaluate import score_real
+
+    catalogue = load_catalogue()
+    folder = catalogue.find(bundle).folder if bundle in catalogue.names else Path(bundle)
+    try:
+        segmenter = VesselSegmenter(folder)
+        if patients:
+            _simulate(data, patients, first_seed, anatomy)
+        measured = _measured(data, split, segmenter, sequence)
+        scores = score_real(real, segmenter) if real else {}
+    except (OSError, ValueError) as error:
+        typer.echo(f"Refused: {error}", err=True)
+        raise typer.Exit(1) from error
+    if as_json:
+        found = {way: figures.to_dict() for way, figures in measured.items()}
+        typer.echo(json.dumps({"simulated": found, "real": scores}, indent=1))
+        return
+    _print(measured, scores)
+
+
+def import_cave_checkpoint(
+    file: Path, out: Path, name: str | None, size: int | None, scaling: str, add_it: bool
+) -> None:
+    """Make a bundle of a CAVE checkpoint and, unless told not to, put it into the user's catalogue."""
+    from ClaireDSALib.models.cave_import import import_cave, install
+
+    if scaling not in ("training", "predict"):
+        msg = f"unknown scaling {scaling!r}; CAVE has 'training' and 'predict'"
+        raise ValueError(msg)
+    folder = import_cave(file, out, name=name, size_px=size, scaling=scaling)  # type: ignore[arg-type]
+    typer.echo(f"wrote {folder}")
+    if add_it:
+        entry = install(folder, source=file.name)
+        typer.echo(
+            f"added {entry.name} ({entry.size_mb:.1f} MB); choose it with the setting vessel_bundle {entry.name}"
+        )
+        typer.echo(f"licence: {entry.licence}")
+
+
+def _measured(data: Path, split: str, segmenter: Any, sequence: Path | None) -> dict[str, VesselFigures]:
+    from ClaireDSALib.training.vessel_compare import compare
+    from ClaireDSALib.training.vessel_examples import load_examples
+
+    examples = load_examples(data, None if split == "all" else split, frames=sequence is not None)
+    if not examples:
+        msg = f"no runs of split {split!r} in {data}"
+        raise ValueError(msg)
+    return compare(examples, segmenter, sequence)
+
+
+def _print(measured: dict[str, VesselFigures], scores: dict[str, float]) -> None:
+    from ClaireDSALib.training.vessel_publish import table
+
+    for way, figures in measured.items():
+        typer.echo(f"\n{way}: {figures.n_runs} simulated runs of {figures.n_patients} patients\n")
+        typer.echo(table({name: (figures.counts[name], group) for name, group in figures.groups.items()}))
+        typer.echo(f"\ncalled vessel in runs without: {100 * figures.false_fraction:.2f} % of the picture")
+    if scores:
+        typer.echo("\nreal MinIPs with expert labels, vessel Dice")
+        for name, value in scores.items():
+            typer.echo(f"{name:16s} {value:.3f}")
+        typer.echo(f"{'mean':16s} {sum(scores.values()) / len(scores):.3f}")
+
+
+def _simulate(folder: Path, patients: int, first_seed: int, anatomy: Path | None) -> None:
+    from ClaireDSALib.cli.console import bar
+    from ClaireDSALib.training.vessel_set import VesselSetPlan, make_vessel_set
+
+    plan = VesselSetPlan(folder, patients, first_seed, anatomy=anatomy)
+    with bar("simulating") as tell:
+        make_vessel_set(plan, lambda done, total: tell(done / total, f"patient {done} of {total}"))

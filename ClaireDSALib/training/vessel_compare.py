@@ -1,0 +1,94 @@
+"""Ways of finding vessels, arteries and veins side by side on the same held-out runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from ClaireDSALib.models.vessel_segmenter import VesselProbabilities
+from ClaireDSALib.training.vessel_evaluate import (
+    RunScore,
+    Segment,
+    VesselFigures,
+    classically,
+    score_runs,
+    summarise,
+    with_bundle,
+)
+from ClaireDSALib.training.vessel_examples import VesselExample
+from ClaireDSALib.training.vessel_scores import mean_over_patients
+from ClaireDSALib.training.vessel_set import unpacked
+
+WITH_TIMES, MINIP_ONLY = "bundle with early and late parts", "bundle on the MinIP alone"
+CLASSICAL, SEQUENCE = "classical baseline", "sequence network"
+
+
+def compare(
+    examples: Sequence[VesselExample], segmenter: Any, sequence: Path | None = None
+) -> dict[str, VesselFigures]:
+    """Figures of each way, first the bundle as the analysis uses it.
+
+    Parameters
+    ----------
+    examples : sequence of VesselExample
+    segmenter : VesselSegmenter
+    sequence : Path, optional
+        Bundle folder of a sequence network. Then only runs with frames count, for every way, because the comparison
+        has to be on the same runs. It tells arteries from veins inside the vessels of the first way.
+    """
+    if sequence is not None:
+        examples = [one for one in examples if one.frames is not None]
+    ways: dict[str, Segment] = {WITH_TIMES if segmenter.uses_times else MINIP_ONLY: with_bundle(segmenter)}
+    if segmenter.uses_times:
+        ways[MINIP_ONLY] = with_bundle(segmenter, times=False)
+    if sequence is not None:
+        ways[SEQUENCE] = with_sequence(segmenter, sequence)
+    ways[CLASSICAL] = classically
+    return {name: summarise(score_runs(examples, way)) for name, way in ways.items()}
+
+
+def with_sequence(segmenter: Any, folder: Path) -> Segment:
+    """Vessels by the bundle, arteries and veins inside them by a sequence network."""
+    from ClaireDSALib.models.cave_segmenter import CaveSegmenter
+
+    reader = CaveSegmenter(folder)
+    bundle = with_bundle(segmenter)
+
+    def segment(one: VesselExample) -> VesselProbabilities:
+        found = bundle(one)
+        if one.frames is None:
+            msg = f"a run of patient {one.patient} has no frames for the sequence network"
+            raise ValueError(msg)
+        classes = reader.classes(unpacked(one.frames), one.truth.shape[1:])
+        maps = np.concatenate([found.maps[:1], classes])
+        return VesselProbabilities(maps, (found.thresholds[0], *reader.thresholds[1:]), found.cleaning)
+
+    return segment
+
+
+def paired_difference(
+    first: VesselFigures, second: VesselFigures, figure: str = "av_dice"
+) -> tuple[float, float, float, float]:
+    """Mean of second minus first over suitable runs, its 95 % interval and Wilcoxon's p, both over patients."""
+    pairs = [(a, b) for a, b in zip(first.runs, second.runs, strict=True) if a.suitable]
+    differences = [getattr(b, figure) - getattr(a, figure) for a, b in pairs]
+    patients = [a.patient for a, _ in pairs]
+    estimate = mean_over_patients(differences, patients)
+    means = _per_patient(differences, patients)
+    p = float(stats.wilcoxon(means).pvalue) if len(means) > 5 and np.any(means) else float("nan")
+    return estimate.value, estimate.low, estimate.high, p
+
+
+def _per_patient(values: Sequence[float], patients: Sequence[str]) -> npt.NDArray[np.float64]:
+    names = np.array(patients)
+    numbers = np.array(values)
+    means = [np.nanmean(numbers[names == n]) for n in np.unique(names) if np.isfinite(numbers[names == n]).any()]
+    return np.array(means)
+
+
+__all__ = ["CLASSICAL", "MINIP_ONLY", "SEQUENCE", "WITH_TIMES", "RunScore", "compare", "paired_difference"]

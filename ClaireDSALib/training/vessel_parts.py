@@ -1,0 +1,50 @@
+"""What a vessel bundle's ``inference.json`` names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+
+class SegmentFolder:
+    """Segment every run of a folder of DICOM files and write its masks as PNG (0 and 255).
+
+    Parameters
+    ----------
+    bundle_root : str
+        Folder of the bundle.
+    dataset_dir : str
+        Folder, file or zip with DICOM runs.
+    output_dir : str
+        Gets ``<run>_vessels.png``, ``<run>_arteries.png`` and ``<run>_veins.png``.
+    """
+
+    def __init__(self, bundle_root: str, dataset_dir: str, output_dir: str) -> None:
+        self._bundle, self._data, self._out = Path(bundle_root), Path(dataset_dir), Path(output_dir)
+
+    def run(self) -> dict[str, str]:
+        """Return run id -> "segmented", or why a run was not."""
+        from PIL import Image
+
+        from ClaireDSALib.dsa.read import read
+        from ClaireDSALib.dsa.subtraction import subtract, subtracted_minip
+        from ClaireDSALib.models.vessel_segmenter import VesselSegmenter
+        from ClaireDSALib.models.vessel_sequence import early_and_late, one_per_second
+
+        segmenter = VesselSegmenter(self._bundle)
+        self._out.mkdir(parents=True, exist_ok=True)
+        said: dict[str, str] = {}
+        for series in read(self._data).series:
+            try:
+                frames = subtract(series)
+                times = early_and_late(one_per_second(frames, series.times_s)) if segmenter.uses_times else None
+                found = segmenter.segment(subtracted_minip(series, frames=frames), series.valid_region, times=times)
+            except ValueError as problem:
+                said[series.run_id] = str(problem)
+                continue
+            for channel, name in (("vessel", "vessels"), ("artery", "arteries"), ("vein", "veins")):
+                picture = Image.fromarray(found.mask(channel).astype(np.uint8) * 255)
+                picture.save(self._out / f"{series.run_id}_{name}.png")
+            said[series.run_id] = "segmented"
+        return said

@@ -1,0 +1,178 @@
+"""Put a vessel bundle on the shelf: card, licence, catalogue entry, with figures measured on held-out patients."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ClaireDSALib.models.bundle import read_metadata
+from ClaireDSALib.models.catalogue import CATALOGUE_NAME, CatalogueEntry, Figure, read_catalogue, write_catalogue
+from ClaireDSALib.models.hashing import bundle_files, bundle_sha256
+from ClaireDSALib.training.metrics import Estimate
+from ClaireDSALib.training.vessel_evaluate import FIGURES, VesselFigures
+
+NAMES = {
+    "dice": "vessel Dice",
+    "cldice": "vessel clDice",
+    "artery_dice": "artery Dice",
+    "vein_dice": "vein Dice",
+    "av_dice": "artery/vein Dice",
+}
+
+
+def publish_vessels(
+    source: Path,
+    shelf: Path,
+    measured: Mapping[str, VesselFigures],
+    real: Mapping[str, float],
+    *,
+    command: str,
+    training_command: str,
+    licence_file: Path,
+    notes: str = "",
+    timings_ms: Mapping[str, float] | None = None,
+) -> CatalogueEntry:
+    """Copy a bundle to ``shelf``, write its card and put it into the shelf's catalogue.
+
+    Parameters
+    ----------
+    source, shelf : Path
+    measured : mapping
+        What was measured on patients the bundle was not trained on: way of segmenting -> figures. The first is the
+        bundle as the analysis uses it.
+    real : mapping
+        Dice on real MinIPs with expert labels, never trained on; may be empty.
+    command, training_command : str
+        The commands that repeat measurement and training.
+    licence_file : Path
+    notes : str
+        Markdown for the card's section on training.
+    timings_ms : mapping, optional
+    """
+    folder = shelf / source.name
+    if folder.resolve() != source.resolve():
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(source, folder)
+    shutil.copyfile(licence_file, folder / "LICENSE")
+    metadata = read_metadata(folder)
+    (folder / "docs").mkdir(exist_ok=True)
+    card = _card(metadata, measured, real, command, training_command, notes)
+    (folder / "docs" / "README.md").write_text(card, encoding="utf-8")
+    files = bundle_files(folder)
+    entry = CatalogueEntry(
+        name=folder.name,
+        task="vessels",
+        version=str(metadata["version"]),
+        title=str(metadata["name"]),
+        sha256=bundle_sha256(files),
+        files=files,
+        licence="Apache-2.0",
+        input_kind="minip",
+        labels={},
+        figures=_figures(next(iter(measured.values())), real, command),
+        timings_ms=dict(timings_ms or {}),
+        size_mb=round(sum((folder / f).stat().st_size for f in files) / 1e6, 2),
+        folder=folder,
+    )
+    others = [e for e in read_catalogue(shelf / CATALOGUE_NAME, origin="shipped") if e.name != entry.name]
+    write_catalogue(shelf / CATALOGUE_NAME, [*others, entry])
+    return entry
+
+
+def table(groups: Mapping[str, tuple[int, Mapping[str, Estimate]]]) -> str:
+    """Markdown table: group -> number of runs and figures with their intervals."""
+    head = "| | runs | " + " | ".join(NAMES[name] for name in FIGURES) + " |\n" + "|---" * (len(FIGURES) + 2) + "|\n"
+    lines = [
+        f"| {group} | {count} | " + " | ".join(_shown(figures[name]) for name in FIGURES) + " |"
+        for group, (count, figures) in groups.items()
+    ]
+    return head + "\n".join(lines)
+
+
+def _shown(one: Estimate) -> str:
+    return "" if one.value != one.value else f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
+
+
+def _figures(found: VesselFigures, real: Mapping[str, float], command: str) -> tuple[Figure, ...]:
+    where = f"simulated: {found.counts['suitable']} suitable runs of held-out patients"
+    figures = [
+        Figure(NAMES[name], round(e.value, 4), where, command, round(e.low, 4), round(e.high, 4))
+        for name, e in found.groups["suitable"].items()
+        if e.value == e.value
+    ]
+    if real:
+        mean = sum(real.values()) / len(real)
+        data = f"real: {len(real)} MinIPs with expert labels (DSCA), never trained on"
+        figures.append(Figure("vessel Dice, real", round(mean, 4), data, command))
+    return tuple(figures)
+
+
+def _card(
+    metadata: dict[str, Any],
+    measured: Mapping[str, VesselFigures],
+    real: Mapping[str, float],
+    command: str,
+    training_command: str,
+    notes: str,
+) -> str:
+    section = metadata["vessels"]
+    first = next(iter(measured.values()))
+    ways = {name: (f.counts["suitable"], f.groups["suitable"]) for name, f in measured.items()}
+    parts = {name: (first.counts[name], figures) for name, figures in first.groups.items() if name != "suitable"}
+    vessel, artery, vein = section["thresholds"]
+    cleaning = section["cleaning"]
+    return f"""# {metadata["name"]} (dsa_vessels {metadata["version"]})
+
+{metadata["description"]} Research software, not a medical device.
+
+## Input and output
+
+Peak opacity of a run over time (subtracted, contrast positive), relative to its 99.5th percentile; beside it, where
+the frames are known, the peak of the early part of the passage (up to 2 s after contrast arrives) and of the late part
+(from 5 s on). The longer side is brought into the range {section["work_px"][0]} to {section["work_px"][1]} px.
+
+Output: probability of vessel, artery and vein for every pixel of the run; arteries and veins may overlap. Probabilities
+are calibrated, and thresholds ({vessel}, {artery}, {vein}) and cleaning (pieces below {cleaning["smallest_fraction"]:g}
+of the picture are dropped, and those that nowhere reach {cleaning["seed"]:g}) were chosen on simulated validation
+patients.
+
+## Measured on held-out simulated patients
+
+{first.n_runs} simulated runs of {first.n_patients} patients, about half of them with a vendor look that no training
+patient has. Suitable runs: contrast, no severe motion. Command: `{command}`. 95 % intervals over patients.
+
+{table(ways)}
+
+By vendor look, motion and size ({next(iter(measured))}):
+
+{table(parts)}
+
+Called vessel in runs without contrast: {100 * first.false_fraction:.2f} % of the picture on average.
+
+{_real(real)}
+## Training
+
+`{training_command}`. Simulated runs only.
+
+{notes}
+"""
+
+
+def _real(real: Mapping[str, float]) -> str:
+    if not real:
+        return ""
+    rows = "\n".join(f"| {name} | {value:.3f} |" for name, value in real.items())
+    mean = sum(real.values()) / len(real)
+    return f"""## Measured on real pictures
+
+Six real MinIPs of 168 x 167 px with expert labels (from a figure of the DSCA data set, Zhang et al., IEEE TMI 2025),
+never trained on, no choice made on them; MinIP alone.
+
+| picture | vessel Dice |
+|---|---|
+{rows}
+| mean | {mean:.3f} |
+
+"""

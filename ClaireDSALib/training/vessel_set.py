@@ -1,0 +1,179 @@
+"""A simulated set for the vessel networks: head runs with peak opacity, frames once a second and exact truth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ClaireDSALib.dsa.subtraction import subtract, subtracted_minip
+from ClaireDSALib.models.vessel_sequence import one_per_second
+from ClaireDSALib.simulator.as_series import series_of
+
+if TYPE_CHECKING:
+    from ClaireDSALib.simulator.case import Patient, Run
+    from ClaireDSALib.simulator.plan import RunPlan
+
+UNSEEN_LOOK = "east"
+"""Vendor look that only test patients have."""
+UNSEEN_SHARE = 0.5
+SPLITS = (("train", 0.72), ("validation", 0.82), ("test", 1.0))
+SIZES_PX, SIZE_SHARES = (384, 512, 768), (0.55, 0.3, 0.15)
+SEQUENCE_PX = 384
+"""Runs of this size keep their frames."""
+
+_RUNS_PER_VIEW = 2
+_TREE_SHARE, _HEAD_SHARE = 0.55, 0.3
+_WITHOUT_CONTRAST_KEPT = 0.6
+_SEVERE_KEPT = 0.5
+
+
+@dataclass(frozen=True)
+class VesselSetPlan:
+    """What to simulate.
+
+    Parameters
+    ----------
+    folder : Path
+    patients : int
+    seed : int
+        First patient's seed.
+    runs : int
+        Runs per patient.
+    anatomy : Path, optional
+        Folder with SWC trees and head CTs, searched with its sub-folders.
+    sizes_px : tuple of int, optional
+        Sizes to draw from instead of ``SIZES_PX``.
+    """
+
+    folder: Path
+    patients: int = 100
+    seed: int = 7_000_000
+    runs: int = 8
+    anatomy: Path | None = None
+    sizes_px: tuple[int, ...] = ()
+
+
+def make_vessel_set(plan: VesselSetPlan, progress: Callable[[int, int], None] = lambda _i, _n: None) -> Path:
+    """Simulate what is missing and return the folder; patients stand in the index completely or not at all.
+
+    Every run becomes ``runs/<seed>_<run>.npz`` with ``peak`` (H, W) float16 peak opacity as the analysis computes it
+    before motion correction, ``region`` (H, W) bool, ``vessels`` (3, H, W) bool (vessel, artery, vein that the MinIP
+    shows) and, for runs of 384 px, ``frames`` (N, H, W) uint8, opacity once a second (see :func:`packed`). One line
+    of ``index.jsonl`` describes it: patient, split, vendor look, motion, quality, spacing, size, injected vessel.
+    """
+    (plan.folder / "runs").mkdir(parents=True, exist_ok=True)
+    index = plan.folder / "index.jsonl"
+    lines = index.read_text(encoding="utf-8").splitlines() if index.exists() else []
+    done = {json.loads(line)["patient"] for line in lines if line.strip()}
+    for number, seed in enumerate(range(plan.seed, plan.seed + plan.patients), 1):
+        if str(seed) not in done:
+            made = [json.dumps(line) + "\n" for line in _simulate(plan, seed)]
+            with index.open("a", encoding="utf-8") as stream:
+                stream.write("".join(made))
+        progress(number, plan.patients)
+    return plan.folder
+
+
+def packed(opacity: npt.NDArray[np.floating], peak: float) -> npt.NDArray[np.uint8]:
+    """Opacity relative to ``peak``, -0.5 to 1.5, in 256 steps; same shape."""
+    return np.round(np.clip(opacity / max(peak, 1e-6) + 0.5, 0, 2) * 127.5).astype(np.uint8)
+
+
+def unpacked(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Relative opacity of :func:`packed` frames."""
+    return frames.astype(np.float32) / np.float32(127.5) - np.float32(0.5)
+
+
+def _simulate(plan: VesselSetPlan, seed: int) -> list[dict[str, Any]]:
+    from ClaireDSALib.simulator.case import take_run
+
+    rng = np.random.default_rng([seed, 91])
+    split = _split(rng)
+    patient = _patient(plan, seed, split, rng)
+    look = _look(split, rng)
+    lines = []
+    for number, run_plan in enumerate(_plans(plan, look, rng)):
+        run = take_run(patient, run_plan, f"run{number:02d}")
+        pictures = _pictures(run)
+        if pictures is None:
+            continue
+        name = f"runs/{seed}_run{number:02d}.npz"
+        np.savez_compressed(plan.folder / name, **pictures)
+        line = {"npz": name, "patient": str(seed), "split": split, "vendor": run.plan.look.name}
+        line |= {"anatomy_id": patient.anatomy.anatomy_id, "quality": run.quality, "motion": run.plan.motion_grade}
+        line |= {"spacing_mm": run.plan.view.isocentre_spacing_mm, "size_px": run.frames.shape[1]}
+        line |= {"contrast": run.plan.contrast, "injected": run.plan.injection.vessel, "labels": run.labels}
+        lines.append(line | {"duration_s": float(run.plan.times_s[-1])})
+    return lines
+
+
+def _split(rng: np.random.Generator) -> str:
+    share = rng.random()
+    return next(name for name, limit in SPLITS if share <= limit)
+
+
+def _patient(plan: VesselSetPlan, seed: int, split: str, rng: np.random.Generator) -> Patient:
+    """A patient whose tree belongs to this split alone; procedural when the drawn tree belongs to another."""
+    from ClaireDSALib.simulator.case import Patient
+    from ClaireDSALib.simulator.dataset import split_of
+
+    trees = sorted({p.parent for p in plan.anatomy.rglob("*records.swc")}) if plan.anatomy else []
+    heads = sorted(plan.anatomy.rglob("*.nrrd")) if plan.anatomy else []
+    tree = trees[0] if trees and rng.random() < _TREE_SHARE else None
+    head = heads[0] if heads and split != "test" and rng.random() < _HEAD_SHARE else None
+    patient = Patient(seed, anatomy_dir=tree, head_ct=head)
+    if tree is not None and split_of(patient.anatomy.anatomy_id) != split:
+        return Patient(seed, head_ct=head)
+    return patient
+
+
+def _look(split: str, rng: np.random.Generator) -> str:
+    from ClaireDSALib.simulator.vendor import LOOKS
+
+    if split == "test" and rng.random() < UNSEEN_SHARE:
+        return UNSEEN_LOOK
+    return str(rng.choice(sorted(set(LOOKS) - {UNSEEN_LOOK})))
+
+
+def _plans(plan: VesselSetPlan, look: str, rng: np.random.Generator) -> Iterator[RunPlan]:
+    """Head runs, each view used twice; fewer without contrast and with severe motion than chance would give."""
+    view = None
+    for number in range(plan.runs):
+        if number % _RUNS_PER_VIEW == 0:
+            size = int(rng.choice(plan.sizes_px) if plan.sizes_px else rng.choice(SIZES_PX, p=SIZE_SHARES))
+            view = None
+        run = _draw(rng, look, size, view)
+        view = run.view
+        yield run
+
+
+def _draw(rng: np.random.Generator, look: str, size: int, view: Any) -> RunPlan:
+    from ClaireDSALib.simulator.plan import draw_plan
+
+    while True:
+        run = draw_plan(rng, size=size, vendor=look, body_part="head", view=view)
+        if run.contrast or rng.random() < _WITHOUT_CONTRAST_KEPT:
+            break
+    if run.motion_grade == "severe" and rng.random() > _SEVERE_KEPT:
+        run = replace(run, motion_grade="none")
+    return replace(run, single_frame=False, roadmap=False)
+
+
+def _pictures(run: Run) -> dict[str, Any] | None:
+    if not (run.subtractable or run.plan.delivery == "subtracted"):
+        return None
+    series = series_of(run)
+    vessels = np.stack([run.visible, run.arteries_shown, run.veins_shown])
+    peak = subtracted_minip(series)
+    pictures = {"peak": peak.astype(np.float16), "region": run.region, "vessels": vessels}
+    if run.frames.shape[1] == SEQUENCE_PX:
+        strongest = float(np.percentile(peak, 99.5))
+        frames = one_per_second(subtract(series), series.times_s)
+        pictures["frames"] = np.stack([packed(frame, strongest) for frame in frames])
+    return pictures
