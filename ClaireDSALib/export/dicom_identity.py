@@ -6,6 +6,7 @@ objects of different content never share a UID, because the content itself is pa
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import json
@@ -16,11 +17,13 @@ from pathlib import Path
 
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import ExplicitVRLittleEndian
 
 from ClaireDSALib import __version__
-from ClaireDSALib.dsa.dicom_header import quiet
+from ClaireDSALib.dsa.dicom_header import quiet, text
 from ClaireDSALib.export.atomic import writing
+from ClaireDSALib.export.dicom_codes import ACQUISITION_EQUIPMENT
 from ClaireDSALib.export.dicom_source import SourceRun, carry_over
 from ClaireDSALib.pipeline.report import ModelRecord
 
@@ -125,6 +128,10 @@ def seal(dataset: Dataset, source: SourceRun, moment: tuple[str, str] | None = N
         if keyword in dataset:  # the moment of writing would make every copy differ
             delattr(dataset, keyword)
     dataset.ContentDate, dataset.ContentTime = date, time
+    if acquired := _acquisition_equipment(source):
+        dataset.ContributingEquipmentSequence = DicomSequence([acquired])
+    elif "ContributingEquipmentSequence" in dataset:
+        del dataset.ContributingEquipmentSequence
     dataset.file_meta = file_meta(dataset.SOPClassUID)
     dataset.preamble = b"\0" * 128
     dataset.SOPInstanceUID = "2.25.0"
@@ -133,6 +140,20 @@ def seal(dataset: Dataset, source: SourceRun, moment: tuple[str, str] | None = N
         uid = stable_uid("instance", hashlib.sha256(buffer.getvalue()).hexdigest())
     dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
     return dataset
+
+
+def _acquisition_equipment(source: SourceRun) -> Dataset | None:
+    """The device that took the run (PS3.3 C.12.1.1.5), when its maker is known."""
+    if not text(source.header, "Manufacturer"):
+        return None
+    item, purpose = Dataset(), Dataset()
+    purpose.CodeValue, purpose.CodingSchemeDesignator, purpose.CodeMeaning = ACQUISITION_EQUIPMENT
+    item.PurposeOfReferenceCodeSequence = DicomSequence([purpose])
+    for keyword in ("Manufacturer", "ManufacturerModelName", "SoftwareVersions"):
+        if keyword in source.header:
+            item[keyword] = copy.deepcopy(source.header[keyword])
+    item.ContributionDescription = "Acquisition of the run"
+    return item
 
 
 def write_object(dataset: Dataset, folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -110,14 +111,14 @@ def read_sr(path: str | os.PathLike[str]) -> FoundReport:
     if Path(path).stat().st_size > _LARGEST_BYTES:
         msg = f"not a structured report of CLAIRE-DSA: larger than {_LARGEST_BYTES >> 20} MiB"
         raise ValueError(msg)
+    content = io.BytesIO(Path(path).read_bytes())
     with quiet():
         try:
-            dataset = pydicom.dcmread(path)
-            return _found(dataset)
+            return _found(pydicom.dcmread(content))
         except _NotOursError as error:
             msg = f"not a structured report of CLAIRE-DSA: {error}"
             raise ValueError(msg) from error
-        except PARSE_ERRORS as error:
+        except (OSError, *PARSE_ERRORS) as error:  # pydicom raises OSError for a sequence that ends too early
             msg = f"not a structured report of CLAIRE-DSA: it cannot be parsed ({type(error).__name__})"
             raise ValueError(msg) from error
 

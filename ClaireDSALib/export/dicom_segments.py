@@ -25,6 +25,9 @@ from ClaireDSALib.pipeline.report import ModelRecord, RunReport
 SEGMENT_LABELS = {"vessels": "Vessels", "arteries": "Arteries", "veins": "Veins"}
 """Array name -> label of the segment, in the order of their numbers."""
 
+_THICKNESS_MM = 1
+"""A projection has no thickness, but the Pixel Measures macro has."""
+
 SEGMENT_COLORS = {"vessels": (41, 199, 217), "arteries": (232, 82, 71), "veins": (82, 128, 242)}
 """Array name -> RGB, the colours of the scene in 3D Slicer."""
 
@@ -151,9 +154,13 @@ def _algorithm(report: RunReport, model: ModelRecord | None) -> Any:
 
 
 def _acceptable(projection: Dataset) -> Dataset:
-    """The projection without the patient's and the study's values, which highdicom judges more strictly than files do.
+    """The projection as highdicom wants it.
 
-    The right ones are put into the finished object.
+    Without the patient's and the study's values, which it judges more strictly than files do; the right ones are put
+    into the finished object. And with a plane: GDCM, and with it ITK and Slicer, opens no segmentation without one. A
+    projection has no plane in the patient, so this is the grid of the picture in a frame of reference of its own,
+    which is where ITK puts the picture too: origin 0, axes along rows and columns, one unit per pixel when the spacing
+    is unknown.
     """
     plain = Dataset()
     for element in projection:
@@ -162,6 +169,12 @@ def _acceptable(projection: Dataset) -> Dataset:
     plain.file_meta = projection.file_meta
     for keyword in TYPE_2:
         setattr(plain, keyword, "")
+    plain.FrameOfReferenceUID = stable_uid("picture plane", projection.SOPInstanceUID)
+    plain.PositionReferenceIndicator = ""
+    plain.ImagePositionPatient = [0, 0, 0]
+    plain.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    plain.PixelSpacing = list(projection.get("PixelSpacing") or (1, 1))
+    plain.SliceThickness = _THICKNESS_MM
     return plain
 
 
