@@ -47,6 +47,11 @@ def badges(run: RunReport) -> str:
         kind, word = ("good", "suitable") if run.suitability.suitable else ("bad", "not suitable")
         chance = f"{run.suitability.probability:.0%}"
         found.append(f'<span class="badge {kind}" title="probability of the verdict">{word} {chance}</span>')
+    if run.quality is not None:
+        kind = {"good": "good", "acceptable": "calm", "poor": "warn"}[run.quality.grade]
+        chance = f"{run.quality.probabilities[run.quality.grade]:.0%}"
+        title = "quality of the subtracted picture, with the probability of the grade"
+        found.append(f'<span class="badge {kind}" title="{title}">quality {run.quality.grade} {chance}</span>')
     if run.thrombus is not None:
         kind = "bad" if run.thrombus.present else "calm"
         found.append(f'<span class="badge {kind}">{thrombus_words(run.thrombus)}</span>')

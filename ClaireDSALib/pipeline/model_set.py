@@ -15,6 +15,7 @@ from ClaireDSALib.pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from ClaireDSALib.models.classifier import Classification
+    from ClaireDSALib.models.quality_reader import QualityFindings
     from ClaireDSALib.models.sequence_reader import SequenceFindings
     from ClaireDSALib.models.vessel_segmenter import VesselProbabilities
 
@@ -29,13 +30,14 @@ class ModelSet:
 
     Parameters
     ----------
-    load_classifier, load_sequence_reader, load_segmenter : callable, optional
+    load_classifier, load_sequence_reader, load_segmenter, load_quality_reader : callable, optional
         ``(bundle, *, device) -> model``; the defaults load bundles from the catalogue.
     """
 
     load_classifier: LoadClassifier | None = None
     load_sequence_reader: LoadClassifier | None = None
     load_segmenter: LoadClassifier | None = None
+    load_quality_reader: LoadClassifier | None = None
     _models: dict[tuple[str, str, str], Any] = field(default_factory=dict)
     fallbacks: list[str] = field(default_factory=list)
     """Sentences about steps repeated on a smaller device, in order."""
@@ -51,6 +53,10 @@ class ModelSet:
     def vessel_bundle(self, settings: Settings) -> str | None:
         """Name of the vessel bundle, or None when there is none."""
         return _chosen(settings.vessel_bundle, "vessels")
+
+    def quality_bundle(self, settings: Settings) -> str | None:
+        """Name of the quality bundle, or None when there is none."""
+        return _chosen(settings.quality_bundle, "quality")
 
     def classify(
         self,
@@ -98,6 +104,10 @@ class ModelSet:
         model = self._model("vessels", bundle, settings.device)
         return model.segment_run(opacity, valid_region, frames=frames, times_s=times_s)
 
+    def read_quality(self, opacity: Any, bundle: str, settings: Settings, valid_region: Any = None) -> QualityFindings:
+        """Grade and vessels of one picture of peak opacity ``(H, W)``, in one short pass."""
+        return self._model("quality", bundle, settings.device).read(opacity, valid_region)
+
     def take_fallbacks(self) -> tuple[str, ...]:
         """Hand over the sentences gathered since the last call."""
         taken = tuple(self.fallbacks)
@@ -118,6 +128,7 @@ class ModelSet:
                 "labels": self.load_classifier or _load_classifier,
                 "thrombus": self.load_sequence_reader or _load_sequence_reader,
                 "vessels": self.load_segmenter or _load_segmenter,
+                "quality": self.load_quality_reader or _load_quality_reader,
             }[task]
             self._models[key] = load(bundle, device=device)
         return self._models[key]
@@ -166,6 +177,12 @@ def _load_segmenter(bundle: str, *, device: str) -> Any:
     from ClaireDSALib.models.vessel_segmenter import load_segmenter
 
     return load_segmenter(bundle, device=device)
+
+
+def _load_quality_reader(bundle: str, *, device: str) -> Any:
+    from ClaireDSALib.models.quality_reader import load_quality_reader
+
+    return load_quality_reader(bundle, device=device)
 
 
 def _free_gpu() -> None:

@@ -75,6 +75,17 @@ class OutOfDistribution:
 
 
 @dataclass(frozen=True)
+class Quality:
+    """Graded quality of the subtracted picture."""
+
+    grade: str
+    """``good``, ``acceptable`` or ``poor``: the most probable one."""
+    probabilities: Mapping[str, float]
+    """Grade -> calibrated probability; they sum to one."""
+    method: str
+
+
+@dataclass(frozen=True)
 class Vessels:
     """Vessel segmentation and its measurements; lengths in mm when spacing is known, else None."""
 
@@ -193,6 +204,7 @@ class RunReport:
     labels: tuple[LabelResult, ...] = ()
     out_of_distribution: OutOfDistribution | None = None
     suitability: Suitability | None = None
+    quality: Quality | None = None
     vessels: Vessels | None = None
     thrombus: Thrombus | None = None
     phases: Phases | None = None

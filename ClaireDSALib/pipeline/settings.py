@@ -17,7 +17,7 @@ class Settings:
 
     Parameters
     ----------
-    label_bundle, vessel_bundle, thrombus_bundle : str
+    label_bundle, vessel_bundle, thrombus_bundle, quality_bundle : str
         Name in the catalogue, path of a bundle folder, ``auto`` (the shipped one when present) or ``none``.
     suitability_preset : str
         Name of a rule set, see :mod:`ClaireDSALib.pipeline.suitability`.
@@ -31,11 +31,14 @@ class Settings:
         Compute the temporal maps (time to peak ...).
     segment_unsuitable : bool
         Segment vessels of unsuitable runs too; the report marks them.
+    fast : bool
+        Take the vessels from the quality bundle's pass, the real-time path for laptops, instead of the vessel bundle.
     """
 
     label_bundle: str = "auto"
     vessel_bundle: str = "auto"
     thrombus_bundle: str = "auto"
+    quality_bundle: str = "auto"
     suitability_preset: str = "vessel_segmentation"
     suitability_rules: tuple[Mapping[str, Any], ...] = ()
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -43,6 +46,7 @@ class Settings:
     motion_correction: Literal["auto", "off", "translation", "rigid", "bspline"] = "off"
     maps: bool = True
     segment_unsuitable: bool = False
+    fast: bool = False
 
     def __post_init__(self) -> None:
         for name, allowed in (

@@ -21,6 +21,7 @@ from ClaireDSALib.pipeline.report import (
     LabelResult,
     OutOfDistribution,
     Phases,
+    Quality,
     RunReport,
     Suitability,
     Thrombus,
@@ -29,6 +30,7 @@ from ClaireDSALib.pipeline.report import (
 from ClaireDSALib.pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from ClaireDSALib.models.quality_reader import QualityFindings
     from ClaireDSALib.models.sequence_reader import SequenceFindings
 
 
@@ -49,6 +51,9 @@ class RunState:
     labels: tuple[LabelResult, ...] = ()
     out_of_distribution: OutOfDistribution | None = None
     suitability: Suitability | None = None
+    quality: Quality | None = None
+    light: QualityFindings | None = None
+    """What the quality network said; the fast path takes its vessels."""
     vessels: Vessels | None = None
     thrombus: Thrombus | None = None
     phases: Phases | None = None
@@ -80,6 +85,7 @@ class RunState:
             labels=self.labels,
             out_of_distribution=self.out_of_distribution,
             suitability=self.suitability,
+            quality=self.quality,
             vessels=self.vessels,
             thrombus=self.thrombus,
             phases=self.phases,
@@ -204,18 +210,49 @@ def judge(state: RunState) -> None:
         )
 
 
+def grade(state: RunState) -> None:
+    """Quality of the subtracted picture: good, acceptable or poor."""
+    bundle = state.models.quality_bundle(state.settings)
+    if bundle is None:
+        return
+    if "opacity" not in state.arrays:
+        state.notes.append("Quality was not graded: it is read off the subtracted picture.")
+        return
+    from ClaireDSALib.models.errors import ImageRefusedError
+    from ClaireDSALib.models.quality_input import GRADES
+
+    with state.step("quality"):
+        try:
+            found = state.models.read_quality(
+                state.arrays["opacity"], bundle, state.settings, state.series.valid_region
+            )
+        except ImageRefusedError as refusal:
+            state.notes.append(f"Quality was not graded: {refusal}.")
+            return
+        state.light = found
+        chances = {name: round(chance, 6) for name, chance in zip(GRADES, found.probabilities, strict=True)}
+        state.quality = Quality(found.grade, chances, f"network ({bundle})")
+
+
 def segment(state: RunState) -> None:
-    """Vessels: by the vessel bundle on the opacity when there is one, else by the classical baseline."""
+    """Vessels: by the vessel bundle on the opacity when there is one, else by the classical baseline.
+
+    The fast path takes them from the quality bundle's pass.
+    """
     unsuitable = state.suitability is not None and not state.suitability.suitable
     if unsuitable and not state.settings.segment_unsuitable:
         state.notes.append("Vessels were not segmented because the run is unsuitable; ask for it to see them anyway.")
         return
     with state.step("vessels"):
         bundle = state.models.vessel_bundle(state.settings)
-        if bundle is not None and "opacity" in state.arrays:
+        if state.settings.fast and state.light is not None:
+            found = _vessels_fast(state, state.light)
+        elif bundle is not None and "opacity" in state.arrays:
             found = _vessels_by_network(state, bundle)
         else:
             found = _vessels_classically(state)
+        if state.settings.fast and state.light is None:
+            state.notes.append(f"The fast path had no quality bundle or picture; vessels are by {found.method}.")
         state.vessels = dataclasses.replace(found, despite_unsuitable=unsuitable)
 
 
@@ -282,6 +319,7 @@ STEPS: tuple[tuple[str, Callable[[RunState], None]], ...] = (
     ("subtract", subtract),
     ("labels", classify),
     ("suitability", judge),
+    ("quality", grade),
     ("vessels", segment),
     ("sequence", read_sequence),
     ("maps", map_times),
@@ -347,6 +385,22 @@ def _vessels_by_network(state: RunState, bundle: str) -> Vessels:
         artery_array="arteries" if apart else "",
         vein_array="veins" if apart else "",
         threshold=found.thresholds[0],
+        **_measures(mask, state),
+    )
+
+
+def _vessels_fast(state: RunState, found: QualityFindings) -> Vessels:
+    from ClaireDSALib.dsa import segmentation
+
+    mask = found.mask()
+    state.add("vessels", mask, "(H, W) bool vessel mask")
+    state.add("centerline", segmentation.centerline_of(mask), "(H, W) bool centre lines of the vessel mask")
+    state.add("vessel_probability", found.vessels, "(H, W) float32 probability of a vessel, 0 to 1")
+    return Vessels(
+        method=f"fast {state.quality.method}" if state.quality is not None else "fast network",
+        array="vessels",
+        centerline_array="centerline",
+        threshold=found.threshold,
         **_measures(mask, state),
     )
 
