@@ -17,7 +17,7 @@ from ClaireDSALib.export.dicom_codes import MINIMUM_PROJECTION, SUBTRACTION_DERI
 from ClaireDSALib.export.dicom_identity import model_key, run_series, study_series, write_object
 from ClaireDSALib.export.dicom_report import ReportedRun, report_of_study
 from ClaireDSALib.export.dicom_review import reviews_of_study
-from ClaireDSALib.export.dicom_segments import segmentation_of
+from ClaireDSALib.export.dicom_segments import segmentations_of
 from ClaireDSALib.export.dicom_source import SourceRun, source_of
 from ClaireDSALib.pipeline.report import CaseResult, ModelRecord, Override, RunReport
 
@@ -100,7 +100,7 @@ def _images_of(
     if not projections:
         return ReportedRun(source, report)
     by_network = report.vessels is not None and "network" in report.vessels.method
-    segments = segmentation_of(
+    segments = segmentations_of(
         source,
         run_series(source, place, _SEGMENTS, "vessels", key),
         projections[-1],
@@ -109,8 +109,8 @@ def _images_of(
         models.get("vessels") if by_network else None,
     )
     colored = _colored(source, place, report, arrays, key)
-    images = (*projections, *colored, *((segments,) if segments is not None else ()))
-    return ReportedRun(source, report, projections[-1], segments, images)
+    images = (*projections, *colored, *segments.values())
+    return ReportedRun(source, report, projections[-1], segments.get("vessels"), images)
 
 
 def _colored(source: SourceRun, place: int, report: RunReport, arrays: Arrays, key: str) -> list[Dataset]:

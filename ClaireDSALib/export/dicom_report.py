@@ -49,7 +49,7 @@ class ReportedRun:
     projection : Dataset or None
         The Secondary Capture on which a site is marked.
     segments : Dataset or None
-        The segmentation that vessel measurements refer to.
+        The segmentation of the vessels, which their measurements refer to.
     images : tuple of Dataset
         Everything written about the run; cited as evidence.
     """

@@ -32,20 +32,18 @@ SEGMENT_COLORS = {"vessels": (41, 199, 217), "arteries": (232, 82, 71), "veins":
 """Array name -> RGB, the colours of the scene in 3D Slicer."""
 
 
-def segment_numbers(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, int]:
-    """Array name -> segment number, for the masks that are there."""
-    return {name: number for number, name in enumerate((n for n in SEGMENT_LABELS if n in arrays), start=1)}
-
-
-def segmentation_of(
+def segmentations_of(
     source: SourceRun,
     series: NewSeries,
     projection: Dataset,
     report: RunReport,
     arrays: Mapping[str, npt.NDArray[Any]],
     model: ModelRecord | None,
-) -> Dataset | None:
-    """The masks of a run as binary segments, pixel for pixel on its projection.
+) -> dict[str, Dataset]:
+    """The masks of a run as binary segmentations, pixel for pixel on its projection.
+
+    Each mask is an object of its own: ITK, and all that builds on it, cannot open several segments that share one
+    plane, since it takes their frames for slices that are 0 mm apart.
 
     Parameters
     ----------
@@ -62,42 +60,17 @@ def segmentation_of(
 
     Returns
     -------
-    Dataset or None
-        One frame per segment, in the order of their numbers; None when there is no mask.
+    dict of str to Dataset
+        Array name -> segmentation with one segment, sealed.
     """
-    numbers = segment_numbers(arrays)
-    if not numbers or report.vessels is None:
-        return None
-    import highdicom
-
-    masks = np.stack([np.asarray(arrays[name], bool) for name in numbers], axis=-1)[None]
+    if report.vessels is None:
+        return {}
     algorithm = _algorithm(report, model)
-    descriptions = [_description(name, number, source, algorithm) for name, number in numbers.items()]
-    with quiet():
-        dataset = highdicom.seg.Segmentation(
-            source_images=[_acceptable(projection)],
-            pixel_array=masks.astype(np.uint8),
-            segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=descriptions,
-            series_instance_uid=series.uid,
-            series_number=series.number,
-            sop_instance_uid="2.25.0",
-            instance_number=1,
-            manufacturer=MANUFACTURER,
-            manufacturer_model_name=MODEL_NAME,
-            software_versions=__version__,
-            device_serial_number=__version__,
-            omit_empty_frames=False,
-            content_label="VESSELS",
-            content_description="Vessels on the projection of the run",
-            series_description=series.description,
-        )
-    dataset.ImageComments = RESEARCH_USE
-    dataset.PatientOrientation = projection.PatientOrientation
-    dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID = stable_uid("dimension", series.uid)
-    for item in dataset.DimensionIndexSequence:
-        item.DimensionOrganizationUID = dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID
-    return seal(dataset, source)
+    present = [name for name in SEGMENT_LABELS if name in arrays]
+    return {
+        name: _segmentation(source, series, number, projection, name, np.asarray(arrays[name], bool), algorithm)
+        for number, name in enumerate(present, start=1)
+    }
 
 
 def cielab_of(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -118,12 +91,50 @@ def cielab_of(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
     )
 
 
-def _description(name: str, number: int, source: SourceRun, algorithm: Any) -> Dataset:
+def _segmentation(
+    source: SourceRun,
+    series: NewSeries,
+    number: int,
+    projection: Dataset,
+    name: str,
+    mask: npt.NDArray[np.bool_],
+    algorithm: Any,
+) -> Dataset:
+    import highdicom
+
+    with quiet():
+        dataset = highdicom.seg.Segmentation(
+            source_images=[_acceptable(projection)],
+            pixel_array=mask.astype(np.uint8),
+            segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=[_description(name, source, algorithm)],
+            series_instance_uid=series.uid,
+            series_number=series.number,
+            sop_instance_uid="2.25.0",
+            instance_number=number,
+            manufacturer=MANUFACTURER,
+            manufacturer_model_name=MODEL_NAME,
+            software_versions=__version__,
+            device_serial_number=__version__,
+            omit_empty_frames=False,
+            content_label=name.upper(),
+            content_description=f"{SEGMENT_LABELS[name]} on the projection of the run",
+            series_description=series.description,
+        )
+    dataset.ImageComments = RESEARCH_USE
+    dataset.PatientOrientation = projection.PatientOrientation
+    dimension = stable_uid("dimension", series.uid, number)
+    for item in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):
+        item.DimensionOrganizationUID = dimension
+    return seal(dataset, source)
+
+
+def _description(name: str, source: SourceRun, algorithm: Any) -> Dataset:
     import highdicom
 
     code = _highdicom_code
     item = highdicom.seg.SegmentDescription(
-        segment_number=number,
+        segment_number=1,
         segment_label=SEGMENT_LABELS[name],
         segmented_property_category=code(BODY_STRUCTURE),
         segmented_property_type=code(SEGMENT_TYPES[name]),

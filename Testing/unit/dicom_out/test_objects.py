@@ -51,7 +51,7 @@ def test_everything_there_is_to_say_is_written(objects):
     kinds = [one.SOPClassUID.name for one in objects]
     assert kinds.count("Secondary Capture Image Storage") == 4
     assert kinds.count("Multi-frame True Color Secondary Capture Image Storage") == 6
-    assert kinds.count("Segmentation Storage") == 2
+    assert kinds.count("Segmentation Storage") == 6
     assert kinds.count("Comprehensive 3D SR Storage") == 2
 
 
@@ -113,43 +113,43 @@ def test_projections_hold_the_values_and_the_spacing_of_the_run(objects, a_resul
             assert one.PhotometricInterpretation == "MONOCHROME2"
 
 
-def test_simpleitk_reads_projection_and_segments_on_one_grid(written, objects, a_result):
-    by_uid = {one.SOPInstanceUID: path for one, path in zip(objects, written, strict=True)}
-    for segments in _of_class(objects, "Segmentation Storage"):
-        cited = segments.ReferencedSeriesSequence[0].ReferencedInstanceSequence[0].ReferencedSOPInstanceUID
-        image = SimpleITK.ReadImage(str(by_uid[cited]))
-        masks = SimpleITK.ReadImage(str(by_uid[segments.SOPInstanceUID]))
-        assert masks.GetSize()[:2] == image.GetSize()[:2]
-        assert image.GetSpacing()[:2] == pytest.approx(
-            [float(v) for v in pydicom.dcmread(by_uid[cited]).PixelSpacing][::-1]
-        )
-        drawn = SimpleITK.GetArrayFromImage(masks) > 0
-        arrays = next(a for a in a_result.arrays.values() if np.array_equal(a["vessels"], drawn[0]))
-        assert np.array_equal(drawn[1], arrays["arteries"])
-        assert np.array_equal(SimpleITK.GetArrayFromImage(image).squeeze(), arrays["subtracted_minip"])
+def _masks_of(projection, result):
+    """Arrays of the run that a projection shows."""
+    return next(a for a in result.arrays.values() if np.array_equal(a["subtracted_minip"], projection.pixel_array))
+
+
+def test_simpleitk_reads_projection_and_segment_on_one_grid(written, objects, a_result):
+    paths = {one.SOPInstanceUID: path for one, path in zip(objects, written, strict=True)}
+    for segment in _of_class(objects, "Segmentation Storage"):
+        cited = paths[segment.SourceImageSequence[0].ReferencedSOPInstanceUID]
+        image, mask = SimpleITK.ReadImage(cited), SimpleITK.ReadImage(paths[segment.SOPInstanceUID])
+        for read_back in (image, mask):
+            assert read_back.GetSize() == (64, 64, 1)
+            assert read_back.GetOrigin() == (0, 0, 0)
+            assert read_back.GetDirection() == (1, 0, 0, 0, 1, 0, 0, 0, 1)
+        row_mm, column_mm = pydicom.dcmread(cited).PixelSpacing
+        assert image.GetSpacing()[:2] == mask.GetSpacing()[:2] == pytest.approx((column_mm, row_mm))
+        arrays = _masks_of(pydicom.dcmread(cited), a_result)
+        drawn = SimpleITK.GetArrayFromImage(mask)[0] > 0
+        assert np.array_equal(drawn, arrays[segment.ContentLabel.lower()])
 
 
 def test_highdicom_gives_the_masks_back_on_their_projection(written, objects, a_result):
     projections = {one.SOPInstanceUID: one for one in _of_class(objects, "Secondary Capture Image Storage")}
-    seen = 0
+    meanings = {"vessels": "Blood vessel", "arteries": "Artery", "veins": "Vein"}
+    seen = []
     for path, one in zip(written, objects, strict=True):
         if one.Modality != "SEG":
             continue
-        segments = highdicom.seg.segread(path)
-        (source,) = [uid for _, _, uid in segments.get_source_image_uids()]
+        segment = highdicom.seg.segread(path)
+        (source,) = [uid for _, _, uid in segment.get_source_image_uids()]
         assert projections[source].ImageType[2] == "SUBTRACTED_MINIP"
-        masks = segments.get_pixels_by_source_instance([source])[0]
-        arrays = next(
-            a
-            for a in a_result.arrays.values()
-            if np.array_equal(a["subtracted_minip"], projections[source].pixel_array)
-        )
-        for number, name in enumerate(("vessels", "arteries", "veins"), start=1):
-            assert np.array_equal(masks[..., number - 1] > 0, arrays[name]), name
-            meaning = segments.get_segment_description(number).segmented_property_type.meaning
-            assert meaning == {"vessels": "Blood vessel", "arteries": "Artery", "veins": "Vein"}[name]
-        seen += 1
-    assert seen == 2
+        mask = segment.get_pixels_by_source_instance([source])[0, ..., 0] > 0
+        name = segment.ContentLabel.lower()
+        assert np.array_equal(mask, _masks_of(projections[source], a_result)[name])
+        assert segment.get_segment_description(1).segmented_property_type.meaning == meanings[name]
+        seen.append(name)
+    assert seen == ["vessels", "arteries", "veins"] * 2
 
 
 def test_frames_of_coloured_pictures_have_names(objects):
@@ -245,7 +245,7 @@ def test_uids_are_unique_and_another_content_gets_another(objects, a_result, a_r
     changed = dicom_objects(dataclasses.replace(a_result, arrays=arrays), a_read_study.series)
     segments = [one for one in changed if one.Modality == "SEG"]
     assert segments[0].SOPInstanceUID not in uids
-    assert segments[1].SOPInstanceUID in uids
+    assert all(one.SOPInstanceUID in uids for one in segments[1:])
 
 
 def test_our_own_objects_are_not_taken_for_runs(written):
