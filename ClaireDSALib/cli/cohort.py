@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,7 +25,12 @@ _INTERRUPTED = 130
 
 @app.command()
 def cohort(
-    source: Annotated[Path, typer.Argument(help="Folder, file, or TSV with a column 'path' and perhaps 'centre'.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Folder, file, TSV with a column 'path' and perhaps 'centre', or dicomweb+https://host/path."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the cohort; the same one goes on.")],
     engine: Annotated[str, typer.Option(help="local: processes here; ray: many machines.")] = "local",
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
@@ -51,6 +56,15 @@ def cohort(
         bool, typer.Option("--sources", help="List which run came from which file, below 'work'.")
     ] = False,
     key_file: Annotated[Path | None, typer.Option(exists=True, help="File with the site's secret for keys.")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="DICOMweb query: KEYWORD=VALUE, such as StudyDate=20250101-. Repeatable.")
+    ] = None,
+    user: Annotated[str, typer.Option(help="DICOMweb: user for basic authentication.")] = "",
+    password_file: Annotated[Path | None, typer.Option(help="DICOMweb: file with the user's password.")] = None,
+    token_file: Annotated[Path | None, typer.Option(help="DICOMweb: file with a bearer token.")] = None,
+    authorities: Annotated[
+        Path | None, typer.Option("--ca", help="DICOMweb: certificates that sign the server's, PEM.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     """Analyse every run once, resumable at any moment, and write cohort.parquet and index.html."""
@@ -85,7 +99,40 @@ def cohort(
     except ValueError as problem:
         complain(str(problem))
         raise typer.Exit(BAD_USAGE) from problem
-    raise typer.Exit(_run(source, out, analysis, options, as_json=as_json))
+    login = {"user": user, "password_file": password_file, "token_file": token_file}
+    place, incomplete = _local(source, out, where or (), login, authorities)
+    code = _run(place, out, analysis, options, as_json=as_json)
+    raise typer.Exit(SOME_FAILED if incomplete and code == DONE else code)
+
+
+def _local(
+    source: str, out: Path, where: Sequence[str], login: dict[str, Any], authorities: Path | None
+) -> tuple[Path, bool]:
+    """Where the files are, fetched first when the source is an address; and whether some could not be fetched."""
+    if "://" not in source:
+        return Path(source), False
+    from ClaireDSALib.cli.cohort_fetch import fetch_cohort
+    from ClaireDSALib.cohort.places import Places
+    from ClaireDSALib.cohort.progress import CohortProgress
+    from ClaireDSALib.pacs.remote import Remote
+    from ClaireDSALib.pacs.tls import TlsFiles
+
+    Places(out).make()
+    folder = Places(out).fetched
+    folder.mkdir(exist_ok=True)
+    try:
+        remote = Remote(source, tls=TlsFiles(authorities=authorities), **login)
+        with _progress() as tell:
+            found = fetch_cohort(remote, where, folder, lambda *state: tell(CohortProgress(*state)))
+    except ValueError as problem:
+        complain(str(problem))
+        raise typer.Exit(BAD_USAGE) from problem
+    except ConnectionError as problem:
+        complain(str(problem))
+        raise typer.Exit(NOTHING_USABLE) from problem
+    for uid, reason in found.failed.items():
+        complain(f"  not fetched, {uid}: {reason}")
+    return folder, bool(found.failed)
 
 
 def _run(source: Path, out: Path, settings: Settings, options: CohortOptions, *, as_json: bool) -> int:

@@ -55,7 +55,7 @@ _FOUND = (
     Column("preset", "text", "suitability rules applied"),
     Column("excluded_by", "text", "labels that exclude the run, comma-separated"),
     Column("warned_by", "text", "labels that only warn, comma-separated"),
-    Column("reasons", "text", "sentences, separated by ` | `"),
+    Column("reasons", "text", "sentences, separated by a bar between blanks"),
     Column("outlier_score", "real", "distance from the training data of the label bundle"),
     Column("outlier", "yes_no", "the score exceeds the bundle's threshold"),
 )
@@ -83,8 +83,8 @@ _VESSELS = (
     Column("vessels_despite_verdict", "yes_no", "segmented although the run is not usable"),
 )
 _NOTES = (
-    Column("warnings", "text", "of the reader, separated by ` | `"),
-    Column("notes", "text", "steps left out and why, separated by ` | `"),
+    Column("warnings", "text", "of the reader, separated by a bar between blanks"),
+    Column("notes", "text", "steps left out and why, separated by a bar between blanks"),
     Column("fallbacks", "text", "steps repeated on a smaller device"),
 )
 _MADE_BY = (

@@ -61,6 +61,11 @@ class Places:
         return self.work / "claims"
 
     @property
+    def fetched(self) -> Path:
+        """Studies of a DICOMweb query."""
+        return self.work / "fetched"
+
+    @property
     def not_used(self) -> Path:
         """Every file that was not used with the reason; names of files may name patients."""
         return self.work / "not_used.tsv"

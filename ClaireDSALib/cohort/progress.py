@@ -17,7 +17,7 @@ class CohortProgress:
     Parameters
     ----------
     step : str
-        ``files`` (total unknown, 0), ``studies``, ``runs`` or ``table``.
+        ``fetch``, ``files`` (total unknown, 0), ``studies``, ``runs`` or ``table``.
     done, total : int
     failed : int
     runs_per_s : float

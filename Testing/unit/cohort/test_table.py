@@ -155,7 +155,8 @@ def test_the_page_shows_the_figures_and_asks_for_nothing(fill, tmp_path):
     for wanted in ("30</b>", "&lt;b&gt;north&lt;/b&gt;", "not a &lt;DICOM&gt; file", "not a medical device", "Drift"):
         assert wanted in text
     assert not re.search(r"(?:src|href)=[\"'](?!data:)", text)
-    assert "http" not in text
+    assert "http://" not in text
+    assert "https://" not in text
     assert "{{" not in text
     for heading in re.findall(r'aria-labelledby="([\w-]+)"', text):
         assert f'id="{heading}"' in text
