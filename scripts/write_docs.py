@@ -1,5 +1,5 @@
 """Write what is made from the code: the report's schema, docs/report.md, docs/cli.md, docs/index.md, the
-README's model table.
+README's model table, the codes in docs/dicom_conformance.md.
 
 ``python scripts/write_docs.py`` writes; ``--check`` only says what is out of date (exit code 1).
 """
@@ -21,6 +21,8 @@ import report_schema  # noqa: E402 - after the path is set
 from ClaireDSALib.pipeline.report import SCHEMA_VERSION  # noqa: E402
 
 _MODELS_START, _MODELS_END = "<!-- models: written by scripts/write_docs.py -->", "<!-- end of models -->"
+
+_CODES_START, _CODES_END = "<!-- codes: written by scripts/write_docs.py -->", "<!-- end of codes -->"
 
 
 def main() -> int:
@@ -64,6 +66,24 @@ def index_page() -> str:
     return f"# Documents\n\n| page | for whom |\n|---|---|\n{rows}\n"
 
 
+def conformance_page() -> str:
+    """docs/dicom_conformance.md with its tables of codes brought up to date."""
+    from ClaireDSALib.export.dicom_codes import PRIVATE_SCHEME, all_codes
+
+    text = (ROOT / "docs/dicom_conformance.md").read_text(encoding="utf-8")
+    before, _, rest = text.partition(_CODES_START)
+    _, _, after = rest.partition(_CODES_END)
+    own = "\n".join(f"| {code.value} | {code.meaning} |" for code in all_codes() if code.scheme == PRIVATE_SCHEME)
+    standard = "\n".join(
+        f"| {code.scheme} | {code.value} | {code.meaning} |" for code in all_codes() if code.scheme != PRIVATE_SCHEME
+    )
+    tables = (
+        f"### Private codes ({PRIVATE_SCHEME}, version 1)\n\n| value | meaning |\n|---|---|\n{own}\n\n"
+        f"### Standard codes\n\n| scheme | value | meaning |\n|---|---|---|\n{standard}"
+    )
+    return f"{before}{_CODES_START}\n{tables}\n{_CODES_END}{after}"
+
+
 def readme() -> str:
     """README.md with its model table brought up to date."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -73,6 +93,7 @@ def readme() -> str:
 
 
 MADE: dict[str, Callable[[], str]] = {
+    "docs/dicom_conformance.md": conformance_page,
     "ClaireDSALib/pipeline/report_schema.json": schema_text,
     "docs/report.md": report_page,
     "docs/cli.md": cli_page,
