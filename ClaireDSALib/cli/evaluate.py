@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ClaireDSALib.cli.filtering import evaluate_filtering
+from ClaireDSALib.cli.quality import evaluate_quality
 from ClaireDSALib.cli.sequence import evaluate_thrombus
 from ClaireDSALib.cli.vessels import evaluate_vessels
 
@@ -122,3 +123,4 @@ def _load(bundle: str, engine: str, yes: bool) -> Classifier:
 app.command("thrombus")(evaluate_thrombus)
 app.command("filtering")(evaluate_filtering)
 app.command("vessels")(evaluate_vessels)
+app.command("quality")(evaluate_quality)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ClaireDSALib.cli.quality import train_quality
 from ClaireDSALib.cli.sequence import train_thrombus
 from ClaireDSALib.cli.vessels import train_vessels
 
@@ -179,3 +180,4 @@ def _tensorboard(out: Path) -> Any:
 
 app.command("thrombus")(train_thrombus)
 app.command("vessels")(train_vessels)
+app.command("quality")(train_quality)

@@ -113,7 +113,7 @@ def read_example(folder: Path, record: dict[str, Any], *, vessels: bool = True) 
 
 
 def records(folder: Path) -> Iterator[dict[str, Any]]:
-    """Lines of a set's index.
+    """Lines of a set's index, one for each run.
 
     Raises
     ------
@@ -124,6 +124,9 @@ def records(folder: Path) -> Iterator[dict[str, Any]]:
     if not index.is_file():
         msg = f"{folder} holds no index.jsonl; simulate a set with 'claire-dsa train label-set --out {folder}'"
         raise FileNotFoundError(msg)
+    seen: set[str] = set()
     for line in index.read_text(encoding="utf-8").splitlines():
-        if line.strip():
-            yield json.loads(line)
+        record = json.loads(line) if line.strip() else {"npz": ""}
+        if record["npz"] and record["npz"] not in seen:  # label sets list the two pictures of a run apart
+            seen.add(record["npz"])
+            yield record
