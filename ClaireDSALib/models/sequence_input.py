@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ClaireDSALib.models.sequence_maps import course_features, temporal_channels
+
 MAX_FRAMES = 24
 """Longer runs are thinned evenly in time; a cerebral run rarely needs more to show its phases."""
 
@@ -25,19 +27,22 @@ class SequenceInput:
 
     Attributes
     ----------
-    frames : (T, 3, S, S) float32 ndarray
+    maps : (C, S, S) float32 ndarray
+        Temporal channels of the whole run, see :mod:`ClaireDSALib.models.sequence_maps`.
+    frames : (T, 3, S/2, S/2) float32 ndarray
         Relative opacity of the frame before, the frame and the frame after; ends are repeated.
-    times : (T, 4) float32 ndarray
-        Seconds since the first frame / 10, seconds to the frame before, mean relative opacity, share of the
-        opaque pixels that are past their peak.
+    course : (T, F) float32 ndarray
+        Features of the whole picture per frame, see :func:`~ClaireDSALib.models.sequence_maps.course_features`.
     kept : (T,) int ndarray
         Which frames of the run these are.
     side_px, top_px, left_px : int
         Side of the square the run was padded to, and where the run lies in it.
     """
 
+    stack: npt.NDArray[np.float32]
+    maps: npt.NDArray[np.float32]
     frames: npt.NDArray[np.float32]
-    times: npt.NDArray[np.float32]
+    course: npt.NDArray[np.float32]
     kept: npt.NDArray[np.intp]
     side_px: int
     top_px: int
@@ -62,7 +67,7 @@ class SequenceInput:
 
 
 def prepare_sequence(
-    frames: Iterable[npt.NDArray[np.floating]], times_s: npt.NDArray[np.float64], size_px: int = 128
+    frames: Iterable[npt.NDArray[np.floating]], times_s: npt.NDArray[np.float64], size_px: int = 160
 ) -> SequenceInput:
     """Thin, shrink, normalise and stack a run; full-size frames are held one at a time.
 
@@ -73,7 +78,7 @@ def prepare_sequence(
     times_s : (T,) float64 ndarray
         Strictly increasing seconds.
     size_px : int
-        Side of the square the network sees.
+        Side of the square of the temporal channels; a multiple of 32.
 
     Raises
     ------
@@ -96,9 +101,12 @@ def prepare_sequence(
         raise ValueError(msg)
     side = max(shape)
     stack = normalise(stack)
+    kept_s = np.asarray(times_s, np.float64)[kept]
     return SequenceInput(
-        frames=with_neighbours(stack),
-        times=time_features(stack, np.asarray(times_s)[kept]),
+        stack=stack,
+        maps=temporal_channels(stack, kept_s),
+        frames=with_neighbours(half_size(stack)),
+        course=course_features(stack, kept_s),
         kept=kept,
         side_px=side,
         top_px=(side - shape[0]) // 2,
@@ -135,6 +143,13 @@ def with_neighbours(stack: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """(T, S, S) -> (T, 3, S, S): the frame before, the frame, the frame after."""
     padded = np.concatenate([stack[:1], stack, stack[-1:]])
     return np.stack([padded[:-2], padded[1:-1], padded[2:]], 1)
+
+
+def half_size(stack: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """(T, S, S) to (T, S/2, S/2) by means over 2 x 2 pixels."""
+    frames, size = len(stack), stack.shape[1] // 2
+    blocks = stack[:, : 2 * size, : 2 * size].reshape(frames, size, 2, size, 2)
+    return np.asarray(blocks.mean((2, 4)), np.float32)
 
 
 def time_features(stack: npt.NDArray[np.float32], times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:

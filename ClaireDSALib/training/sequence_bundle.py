@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ClaireDSALib.models.networks.sequence_net import N_TIME_FEATURES, PHASES, SequenceNet, SequenceOutput
+from ClaireDSALib.models.networks.sequence_net import MAP_STRIDE, PHASES, SequenceNet, SequenceOutput
+from ClaireDSALib.models.onnx_export import store_matrices_as_half
+from ClaireDSALib.models.sequence_maps import CHANNELS
 from ClaireDSALib.models.weights import save_weights
 
 ONNX_FILE, WEIGHTS_FILE = "models/model.onnx", "models/model.safetensors"
@@ -25,7 +27,7 @@ def write_sequence_bundle(
     size_px: int,
     threshold: float,
     temperature: float,
-    version: str = "0.1.0",
+    version: str = "0.2.0",
     training: Mapping[str, Any] | None = None,
 ) -> None:
     """Write ``configs``, ``models`` into ``folder``; the card is written by the evaluation.
@@ -44,14 +46,17 @@ def write_sequence_bundle(
     metadata = {
         "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json",
         "version": version,
-        "changelog": {version: "first version, trained on simulated runs"},
+        "changelog": {
+            "0.2.0": "temporal maps of the whole run with dense supervision beside the recurrent branch; more patients",
+            "0.1.0": "first version, trained on simulated runs",
+        },
         "monai_version": "1.6.1",
         "pytorch_version": torch.__version__.split("+")[0],
         "numpy_version": "2.4.6",
         "required_packages_version": {"claire-dsa": "0.1.0"},
         "name": "Thrombus and phases of a cerebral angiographic run",
         "task": "Thrombus yes/no with site and missing territory, and the phase of every frame, from a whole run",
-        "description": "Compact convolutional and recurrent network over all frames; trained on simulated runs only.",
+        "description": "Temporal maps of a whole run and a recurrent network over its frames; trained on simulated runs only.",
         "authors": "The CLAIRE-DSA developers",
         "copyright": "Apache-2.0",
         "data_source": "simulated by claire-dsa",
@@ -106,20 +111,28 @@ def write_sequence_bundle(
 def export_sequence(network: SequenceNet, path: Path, size_px: int) -> None:
     """Write the graph for runs of any length.
 
-    PyTorch's older exporter is used: the newer one cannot convert a GRU over a variable number of steps yet.
+    PyTorch's older exporter is used: the newer one cannot convert a GRU over a variable number of steps yet. Batch
+    norms are kept apart, so that the weights keep their exact half precision on disk.
     """
+    import onnx
+
 
     class Flat(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.network = network
 
-        def forward(self, frames: torch.Tensor, times: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            return tuple(self.network(frames, times))
+        def forward(self, maps: torch.Tensor, frames: torch.Tensor, course: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return tuple(self.network(maps, frames, course))
 
     network.eval()
     path.parent.mkdir(parents=True, exist_ok=True)
-    example = (torch.zeros(8, 3, size_px, size_px), torch.zeros(8, N_TIME_FEATURES))
+    config, half = network.config, size_px // 2
+    example = (
+        torch.zeros(config.map_inputs, size_px, size_px),
+        torch.zeros(8, 3, half, half),
+        torch.zeros(8, config.course_inputs),
+    )
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations of the exporter, not ours to act on
@@ -128,49 +141,44 @@ def export_sequence(network: SequenceNet, path: Path, size_px: int) -> None:
             example,
             str(path),
             dynamo=False,
-            input_names=["frames", "times"],
+            input_names=["maps", "frames", "course"],
             output_names=list(SequenceOutput._fields),
-            dynamic_axes={name: {0: "T"} for name in ("frames", "times", "phases", "attention")},
+            dynamic_axes={name: {0: "T"} for name in ("frames", "course", "phases")},
             opset_version=18,
+            training=torch.onnx.TrainingMode.PRESERVE,
         )
+    model = onnx.load(str(path))
+    store_matrices_as_half(model)
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def _data_format(size_px: int) -> dict[str, Any]:
-    cells = size_px // 4
+    cells, half = size_px // MAP_STRIDE, size_px // 2
     return {
         "inputs": {
-            "frames": {
-                "type": "image",
-                "format": "opacity",
-                "modality": "XA",
-                "num_channels": 3,
-                "spatial_shape": [size_px, size_px],
-                "dtype": "float32",
-                "value_range": [-0.5, 1.5],
-                "is_patch_data": False,
-                "channel_def": {"0": "frame before", "1": "frame", "2": "frame after"},
-            }
+            "maps": _image("opacity and time", list(CHANNELS), size_px, [-0.6, 2.1]),
+            "frames": _image("opacity", ["frame before", "frame", "frame after"], half, [-0.5, 1.5]),
         },
         "outputs": {
-            "pred": {
-                "type": "logits",
-                "format": "classes",
-                "num_channels": 1,
-                "spatial_shape": [],
-                "dtype": "float32",
-                "value_range": [],
-                "is_patch_data": False,
-                "channel_def": {"0": "thrombus"},
-            },
-            "site": {
-                "type": "logits",
-                "format": "map",
-                "num_channels": 1,
-                "spatial_shape": [cells, cells],
-                "dtype": "float32",
-                "value_range": [],
-                "is_patch_data": False,
-                "channel_def": {"0": "site of the thrombus"},
-            },
+            "pred": _image("classes", ["thrombus"], 0, [], kind="logits"),
+            "site": _image("map", ["site of the thrombus"], cells, [], kind="logits"),
+            "territory": _image("map", ["missing perfusion"], cells, [], kind="logits"),
         },
+    }
+
+
+def _image(
+    form: str, channels: list[str], side_px: int, value_range: list[float], *, kind: str = "image"
+) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "format": form,
+        "modality": "XA",
+        "num_channels": len(channels),
+        "spatial_shape": [side_px, side_px] if side_px else [],
+        "dtype": "float32",
+        "value_range": value_range,
+        "is_patch_data": False,
+        "channel_def": {str(number): name for number, name in enumerate(channels)},
     }

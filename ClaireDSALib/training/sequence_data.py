@@ -19,20 +19,26 @@ from ClaireDSALib.models.networks.sequence_net import PHASES
 from ClaireDSALib.models.sequence_input import choose_frames, normalise, shrink
 from ClaireDSALib.simulator.as_series import series_of
 from ClaireDSALib.simulator.case import Patient, Run, take_run
+from ClaireDSALib.simulator.occlusion import NO_OCCLUSION, Occlusion
 from ClaireDSALib.simulator.plan import RunPlan, draw_occlusion, draw_plan
 from ClaireDSALib.training.sequence_examples import SequenceExample, pack, save_examples
 
-STACK_PX = 128
+STACK_PX = 160
+"""Side of the stored frames; the network's maps have it too."""
 
 
 @dataclass(frozen=True)
 class SequenceDataPlan:
-    """What to generate: ``patients`` files of ``4 * injections`` runs, patient seeds from ``first_seed`` on."""
+    """What to generate: ``patients`` files of ``2 * injections * (1 + clots)`` runs, seeds from ``first_seed`` on.
+
+    Every injection is seen in two views, open and with each of ``clots`` different occlusions.
+    """
 
     folder: Path
     patients: int
     first_seed: int = 0
     injections: int = 3
+    clots: int = 1
     size_px: int = 256
 
 
@@ -46,12 +52,12 @@ def generate(plan: SequenceDataPlan, *, workers: int = 1, progress: Callable[[in
             progress(number, plan.patients)
 
 
-def simulate_patient(seed: int, injections: int, size_px: int) -> Iterator[SequenceExample]:
-    """Runs of one patient: for every injection two views, each open and occluded."""
+def simulate_patient(seed: int, injections: int, size_px: int, clots: int = 1) -> Iterator[SequenceExample]:
+    """Runs of one patient: for every injection two views, each open and with ``clots`` occlusions."""
     rng = np.random.default_rng([seed, 77])
     patient = Patient(seed)
     for number in range(injections):
-        for run in _quadruple(rng, patient, size_px, number):
+        for run in _twins(rng, patient, size_px, number, clots):
             yield example_of(run, f"{seed}")
 
 
@@ -79,20 +85,29 @@ def example_of(run: Run, patient: str) -> SequenceExample:
         site_name=run.plan.occlusion.site if run.iodine.site_px is not None else "none",
         pair=run.relations["pair"],
         pixel_mm=run.plan.view.isocentre_spacing_mm * height / STACK_PX,
+        missing_mm2=float((run.iodine.territory_missing * run.region).sum() * run.plan.view.isocentre_spacing_mm**2),
     )
 
 
-def _quadruple(rng: np.random.Generator, patient: Patient, size_px: int, number: int) -> Iterator[Run]:
+def _twins(rng: np.random.Generator, patient: Patient, size_px: int, number: int, clots: int) -> Iterator[Run]:
     base = _base_plan(rng, size_px)
-    clot = draw_occlusion(rng, base, share=1.0)
     views = [base.view, _turned(rng, base, size_px)]
     seeds = rng.integers(2**31, size=2)
-    for occluded in (True, False):
-        occlusion = clot if occluded else replace(clot, site="none")
+    for name, occlusion in _occlusions(rng, base, clots).items():
         for view, seed in zip(views, seeds, strict=True):
             plan = replace(base, view=view, occlusion=occlusion, seed=int(seed))
-            pair = f"{patient.seed}-{number}-{'clot' if occluded else 'open'}"
+            pair = f"{patient.seed}-{number}-{name}"
             yield take_run(patient, plan, f"{pair}-{plan.view.primary_deg:.0f}", {"pair": pair})
+
+
+def _occlusions(rng: np.random.Generator, plan: RunPlan, clots: int) -> dict[str, Occlusion]:
+    """``open`` and ``clot``, ``clot1`` ... at different sites."""
+    found = {"clot": draw_occlusion(rng, plan, share=1.0)}
+    while len(found) < min(clots, 3):
+        another = draw_occlusion(rng, plan, share=1.0)
+        if another.site not in {one.site for one in found.values()}:
+            found[f"clot{len(found)}"] = another
+    return {"open": NO_OCCLUSION, **found}
 
 
 def _base_plan(rng: np.random.Generator, size_px: int) -> RunPlan:
@@ -139,4 +154,4 @@ def _mapped(plan: SequenceDataPlan, seeds: list[int], workers: int) -> Iterator[
 
 def _one(job: tuple[SequenceDataPlan, int]) -> None:
     plan, seed = job
-    save_examples(_path(plan, seed), list(simulate_patient(seed, plan.injections, plan.size_px)))
+    save_examples(_path(plan, seed), list(simulate_patient(seed, plan.injections, plan.size_px, plan.clots)))

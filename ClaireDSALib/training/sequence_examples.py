@@ -31,6 +31,11 @@ class SequenceExample:
         Share of missing perfusion, 0 to 255.
     patient, view, site_name, pair : str
         ``pair`` is equal for the two views of one injection.
+    pixel_mm : float
+        Size of a pixel of the stack at the isocentre; NaN when unknown.
+    missing_mm2 : float
+        Area at the isocentre of the missing territory inside the collimator, each pixel weighted with the share of
+        its tissue that is missing; 0 without thrombus, NaN when unknown.
     """
 
     stack: npt.NDArray[np.uint8]
@@ -44,7 +49,7 @@ class SequenceExample:
     site_name: str
     pair: str
     pixel_mm: float = float("nan")
-    """Size of a pixel of the stack at the isocentre; NaN when unknown."""
+    missing_mm2: float = float("nan")
 
 
 def pack(relative: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
@@ -64,7 +69,7 @@ def save_examples(path: Path, examples: Sequence[SequenceExample]) -> None:
         for name in ("stack", "times_s", "phases", "territory"):
             arrays[f"{number}.{name}"] = getattr(one, name)
         arrays[f"{number}.site"] = np.asarray(one.site, np.float64)
-        arrays[f"{number}.pixel_mm"] = np.asarray(one.pixel_mm)
+        arrays[f"{number}.mm"] = np.asarray([one.pixel_mm, one.missing_mm2])
         arrays[f"{number}.thrombus"] = np.asarray(one.thrombus)
         arrays[f"{number}.text"] = np.asarray([one.patient, one.view, one.site_name, one.pair])
     temporary = path.with_suffix(".part.npz")
@@ -91,5 +96,6 @@ def load_examples(folder: Path) -> Iterator[SequenceExample]:
                     view=view,
                     site_name=site_name,
                     pair=pair,
-                    pixel_mm=float(data[f"{number}.pixel_mm"]) if f"{number}.pixel_mm" in data else float("nan"),
+                    pixel_mm=float(data[f"{number}.mm"][0]),
+                    missing_mm2=float(data[f"{number}.mm"][1]),
                 )

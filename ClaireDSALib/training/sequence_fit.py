@@ -1,10 +1,10 @@
-"""Train the compact sequence network on prepared runs; resumable, on the CPU or a GPU."""
+"""Train the sequence network on prepared runs: both branches in one loop; resumable, on the CPU or a GPU."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,32 +12,42 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import ndimage
 from torch import Tensor, nn
 
-from ClaireDSALib.models.networks.sequence_net import SequenceNet, SequenceOutput
-from ClaireDSALib.models.sequence_input import time_features, with_neighbours
+from ClaireDSALib.models.networks.sequence_net import MAP_STRIDE, FramesOutput, MapsOutput, SequenceNet
+from ClaireDSALib.models.sequence_input import with_neighbours
+from ClaireDSALib.training.sequence_assessable import assessable, twin_groups
+from ClaireDSALib.training.sequence_augment import MapsBatch, augment, site_targets
+from ClaireDSALib.training.sequence_cache import FeatureCache, RunFeatures, unpack_maps
 from ClaireDSALib.training.sequence_examples import SequenceExample, unpack
 
-_STRIDE = 4
-"""Pixels of the stack per cell of the site map."""
-
-_SITE_SIGMA_CELLS = 0.9
+_AVERAGE = 0.997
+"""Decay of the running mean of the weights, which is what is validated and kept."""
 
 
 @dataclass(frozen=True)
 class SequenceFitSettings:
     """Choices of one training."""
 
-    epochs: int = 10
+    epochs: int = 30
     learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    batch_runs: int = 8
-    site_weight: float = 0.3
-    territory_weight: float = 0.3
-    phase_weight: float = 0.5
+    weight_decay: float = 2e-2
+    batch_groups: int = 8
+    """Groups of twins in a batch."""
+    versions: int = 2
+    """Versions of every run in the feature cache: whole, and thinned in time."""
+    frames_every: int = 4
+    """Every how-manieth run of a batch also goes through the recurrent branch."""
+    twin_weight: float = 0.5
+    site_weight: float = 0.2
+    territory_weight: float = 1.0
+    phase_weight: float = 1.0
     seed: int = 0
     device: str = "cpu"
+    half: bool = False
+    """Mixed precision: bfloat16 on the CPU and on the GPU."""
+    accumulate: int = 1
+    """Batches whose gradients are added before a step."""
     budget_s: float = float("inf")
     """Training stops after the epoch in which this many seconds have passed; the schedule follows it."""
 
@@ -46,11 +56,18 @@ class SequenceFitSettings:
 class SequenceOutputs:
     """Outputs for a list of examples, aligned with it."""
 
-    logits: npt.NDArray[np.float64]
+    maps_logits: npt.NDArray[np.float64]
+    frames_logits: npt.NDArray[np.float64]
     sites: npt.NDArray[np.float64]
-    """(N, 2) hottest cell, in pixels of the stack."""
+    """(N, 2) hottest cell and its surroundings, in pixels of the stack."""
+    territory_share: npt.NDArray[np.float64]
+    """(N,) mean probability of missing perfusion."""
     phases: list[npt.NDArray[np.float32]]
     """(T, 4) logits per run."""
+
+    def mixed(self, mix: Sequence[float]) -> npt.NDArray[np.float64]:
+        """Logits of both branches with the network's ``mix``."""
+        return mix[0] * self.maps_logits + mix[1] * self.frames_logits + mix[2]
 
 
 def fit(
@@ -60,32 +77,43 @@ def fit(
     checkpoint: Path,
     *,
     network: SequenceNet | None = None,
+    caches: tuple[FeatureCache, FeatureCache] | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> SequenceNet:
     """Train and return the network of the best epoch by validation loss.
 
-    A ``checkpoint`` that exists is resumed: network, optimiser, epoch and best state.
+    A ``checkpoint`` that exists is resumed: network, optimiser, epoch and best state. ``caches`` of the two lists of
+    examples may be handed in when they are there already.
     """
     torch.manual_seed(settings.seed)
-    network = (network or SequenceNet()).to(settings.device)
+    network = (network or SequenceNet()).to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    averaged = torch.optim.swa_utils.AveragedModel(
+        network, avg_fn=_running_mean, use_buffers=True
+    )
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     state: dict[str, Any] = {"epoch": 0, "best": float("inf"), "weights": network.state_dict(), "spent_s": 0.0}
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=settings.device, weights_only=True)
         network.load_state_dict(state["last"])
+        averaged.load_state_dict(state["averaged"])
         optimiser.load_state_dict(state["optimiser"])
         report(f"resumed after epoch {state['epoch']}")
+    caches = caches or (FeatureCache(train, settings.versions, settings.seed), FeatureCache(validation))
+    loop = _Loop(train, caches[0], settings)
     for epoch in range(state["epoch"], settings.epochs):
         start = time.perf_counter()
-        loss = _epoch(network, optimiser, train, settings, epoch, state["spent_s"])
-        value = validation_loss(network, validation, settings)
+        losses = loop.epoch(network, averaged, optimiser, epoch, state["spent_s"])
+        value = validation_loss(averaged.module, validation, settings, caches[1])
         state["spent_s"] += time.perf_counter() - start
-        if value < state["best"]:
-            state |= {"best": value, "weights": {k: v.detach().clone() for k, v in network.state_dict().items()}}
-        state |= {"epoch": epoch + 1, "last": network.state_dict(), "optimiser": optimiser.state_dict()}
-        state["settings"] = asdict(settings)
+        if sum(value.values()) < state["best"]:
+            kept = {k: v.detach().clone() for k, v in averaged.module.state_dict().items()}
+            state |= {"best": sum(value.values()), "weights": kept}
+        state |= {"epoch": epoch + 1, "last": network.state_dict(), "averaged": averaged.state_dict()}
+        state |= {"optimiser": optimiser.state_dict(), "settings": asdict(settings)}
         _save(state, checkpoint)
-        report(f"epoch {epoch + 1}/{settings.epochs} loss {loss:.3f} validation {value:.3f} {state['spent_s']:.0f} s")
+        report(
+            f"epoch {epoch + 1}/{settings.epochs} train {_words(losses)} validation {_words(value)} {state['spent_s']:.0f} s"
+        )
         if state["spent_s"] > settings.budget_s:
             break
     network.load_state_dict(state["weights"])
@@ -93,103 +121,225 @@ def fit(
 
 
 @torch.no_grad()
-def predict(network: SequenceNet, examples: Sequence[SequenceExample], device: str = "cpu") -> SequenceOutputs:
-    """Outputs of a network without test-time augmentation."""
+def predict(
+    network: SequenceNet, examples: Sequence[SequenceExample], device: str = "cpu", *, mirrored: bool = True
+) -> SequenceOutputs:
+    """Outputs of a network; as in use, the mean over run and mirror image unless ``mirrored`` is False."""
     network.eval()
-    logits, sites, phases = [], [], []
-    for one in examples:
-        output = network(*_tensors(unpack(one.stack), one.times_s, device))
-        logits.append(float(output.thrombus))
-        row, column = np.unravel_index(int(output.site.argmax()), tuple(output.site.shape))
-        sites.append(((row + 0.5) * _STRIDE - 0.5, (column + 0.5) * _STRIDE - 0.5))
-        phases.append(output.phases.cpu().numpy())
-    return SequenceOutputs(np.asarray(logits), np.asarray(sites).reshape(-1, 2), phases)
+    cache = FeatureCache(examples)
+    found: dict[str, list[Any]] = {"maps": [], "frames": [], "sites": [], "share": [], "phases": []}
+    for index in range(len(examples)):
+        one = cache.get(index)
+        maps = torch.from_numpy(unpack_maps(one.maps)).to(device)[None]
+        frames, course = _frames(one, device)
+        whole, recurrent = network.maps(maps), network.frames(frames, course)
+        logit, site, territory = whole.thrombus[0], whole.site[0], whole.territory[0]
+        second, phases = recurrent.thrombus, recurrent.phases
+        if mirrored:
+            whole, recurrent = network.maps(maps.flip(3)), network.frames(frames.flip(3), course)
+            logit, second = (logit + whole.thrombus[0]) / 2, (second + recurrent.thrombus) / 2
+            site, territory = (site + whole.site[0].flip(1)) / 2, (territory + whole.territory[0].flip(1)) / 2
+            phases = (phases + recurrent.phases) / 2
+        found["maps"].append(float(logit))
+        found["frames"].append(float(second))
+        found["sites"].append(_hottest(site))
+        found["share"].append(float(territory.sigmoid().mean()))
+        found["phases"].append(phases.cpu().numpy())
+    return SequenceOutputs(
+        maps_logits=np.asarray(found["maps"], np.float64),
+        frames_logits=np.asarray(found["frames"], np.float64),
+        sites=np.asarray(found["sites"], np.float64).reshape(-1, 2),
+        territory_share=np.asarray(found["share"], np.float64),
+        phases=found["phases"],
+    )
 
 
 @torch.no_grad()
-def validation_loss(network: SequenceNet, examples: Sequence[SequenceExample], settings: SequenceFitSettings) -> float:
-    """Mean loss without augmentation."""
-    network.eval()
-    losses = [
-        float(loss_of(network(*_tensors(unpack(e.stack), e.times_s, settings.device)), _targets(e, settings), settings))
-        for e in examples
-    ]
-    network.train()
-    return float(np.mean(losses)) if losses else float("inf")
-
-
-@dataclass(frozen=True)
-class Targets:
-    """Truth of one run as tensors."""
-
-    thrombus: Tensor
-    site: Tensor | None
-    """(S/4, S/4) distribution that sums to one; None when there is none in the picture."""
-    territory: Tensor
-    phases: Tensor
-
-
-def loss_of(output: SequenceOutput, truth: Targets, settings: SequenceFitSettings) -> Tensor:
-    """Thrombus yes/no, where, which territory, which phase; one number."""
-    loss = nn.functional.binary_cross_entropy_with_logits(output.thrombus, truth.thrombus)
-    loss = loss + settings.phase_weight * nn.functional.cross_entropy(output.phases, truth.phases)
-    loss = loss + settings.territory_weight * nn.functional.binary_cross_entropy_with_logits(
-        output.territory, truth.territory
-    )
-    if truth.site is not None:
-        loss = (
-            loss - settings.site_weight * (truth.site * output.site.flatten().log_softmax(0).view_as(truth.site)).sum()
-        )
-    return loss
-
-
-def augment(one: SequenceExample, rng: np.random.Generator) -> tuple[npt.NDArray[np.float32], SequenceExample]:
-    """Relative opacity (T, S, S) float32 and the example with its truth moved along.
-
-    Mirrored, turned, shifted and scaled in space; thinned and shifted in time; gain, noise and offset in opacity.
-    """
-    one = _thin(one, rng)
-    stack = unpack(one.stack)
-    matrix, offset = _affine(rng, stack.shape[1])
-    stack = np.stack([ndimage.affine_transform(f, matrix, offset, order=1, mode="constant") for f in stack])
-    cells = one.territory.shape[0]
-    cell_offset = (offset + (matrix - np.eye(2)) @ np.full(2, (_STRIDE - 1) / 2)) / _STRIDE
-    territory = ndimage.affine_transform(one.territory, matrix, cell_offset, order=1, mode="constant")
-    site = np.linalg.solve(matrix, np.asarray(one.site) - offset) if np.isfinite(one.site[0]) else np.asarray(one.site)
-    if not (np.isfinite(site).all() and (site >= 0).all() and (site < cells * _STRIDE).all()):
-        site = np.full(2, np.nan)
-    stack = stack * rng.uniform(0.75, 1.3) + rng.normal(0, 0.02)
-    stack += rng.normal(0, rng.uniform(0, 0.06), stack.shape)
-    moved = SequenceExample(
-        **{**vars(one), "site": (float(site[0]), float(site[1])), "territory": territory.astype(np.uint8)}
-    )
-    return stack.astype(np.float32), moved
-
-
-def _epoch(
+def validation_loss(
     network: SequenceNet,
-    optimiser: torch.optim.Optimizer,
-    train: Sequence[SequenceExample],
+    examples: Sequence[SequenceExample],
     settings: SequenceFitSettings,
-    epoch: int,
-    spent_s: float,
-) -> float:
+    cache: FeatureCache | None = None,
+) -> dict[str, float]:
+    """Mean losses by name, weighted as in training, without augmentation."""
+    if len(examples) == 0:
+        return {"all": float("inf")}
+    network.eval()
+    cache = cache or FeatureCache(examples)
+    usable = assessable(examples)
+    losses: list[dict[str, float]] = []
+    for members in np.array_split(np.arange(len(examples)), max(1, len(examples) // 24)):
+        batch, labels, groups = _batch(examples, members, [cache.get(int(i)) for i in members], settings.device)
+        parts = maps_loss(network.maps(batch.maps), batch, labels, usable[members], groups, settings)
+        shown = [int(i) for i in members[:: settings.frames_every]]
+        outputs = [network.frames(*_frames(cache.get(i), settings.device)) for i in shown]
+        truth = [(cache.get(i).phases, examples[i].thrombus, bool(usable[i])) for i in shown]
+        parts |= frames_loss(outputs, truth, settings)
+        losses.append({k: float(v) for k, v in parts.items()})
     network.train()
-    rng = np.random.default_rng([settings.seed, epoch])
-    order = rng.permutation(len(train))
-    start, losses = time.perf_counter(), []
-    for number, index in enumerate(order):
-        progress = (epoch + number / len(order)) / settings.epochs
-        if np.isfinite(settings.budget_s):
-            progress = max(progress, (spent_s + time.perf_counter() - start) / settings.budget_s)
-        stack, moved = augment(train[index], rng)
-        output = network(*_tensors(stack, moved.times_s, settings.device))
-        loss = loss_of(output, _targets(moved, settings), settings)
-        (loss / settings.batch_runs).backward()
-        losses.append(float(loss.detach()))
-        if (number + 1) % settings.batch_runs == 0:
-            _step(network, optimiser, settings.learning_rate * _schedule(progress))
-    return float(np.mean(losses))
+    return {name: float(np.mean([one[name] for one in losses])) for name in losses[0]}
+
+
+def maps_loss(
+    output: MapsOutput,
+    batch: MapsBatch,
+    labels: Tensor,
+    usable: npt.NDArray[np.bool_],
+    groups: Tensor,
+    settings: SequenceFitSettings,
+) -> dict[str, Tensor]:
+    """Weighted losses of the maps branch: yes/no, twin against twin, site, territory.
+
+    Runs that are not assessable count for the territory and the site alone. Open and occluded runs of a batch weigh
+    alike, however many there are.
+    """
+    usable_runs = torch.from_numpy(usable).to(labels.device)
+    weight = torch.where(labels > 0, 1 / labels[usable_runs].sum().clamp_min(1), 1 / (1 - labels[usable_runs]).sum().clamp_min(1))
+    bce = nn.functional.binary_cross_entropy_with_logits(output.thrombus, labels, reduction="none")
+    yes_no = (bce * weight)[usable_runs].sum() / 2
+    pairs = (groups[:, None] == groups[None]) & (labels[:, None] > labels[None]) & usable_runs[:, None]
+    apart = output.thrombus[:, None] - output.thrombus[None]
+    twins = nn.functional.softplus(-apart)[pairs].mean() if bool(pairs.any()) else output.thrombus.sum() * 0
+    bells, there = site_targets(batch.site, output.site.shape[-1])
+    spread = -(bells * output.site.flatten(1).log_softmax(1).view_as(bells)).sum((1, 2))
+    site = spread[there].mean() if bool(there.any()) else output.site.sum() * 0
+    return {
+        "yes_no": yes_no,
+        "twins": settings.twin_weight * twins,
+        "site": settings.site_weight * site,
+        "territory": settings.territory_weight * _territory_loss(output.territory, batch.territory),
+    }
+
+
+def frames_loss(
+    outputs: Sequence[FramesOutput],
+    truth: Sequence[tuple[npt.NDArray[np.int8], bool, bool]],
+    settings: SequenceFitSettings,
+) -> dict[str, Tensor]:
+    """Weighted losses of the recurrent branch; truth is phases, thrombus, and whether that can be asked."""
+    device = outputs[0].phases.device
+    phases = torch.cat([o.phases for o in outputs])
+    named = torch.from_numpy(np.concatenate([t[0] for t in truth]).astype(np.int64)).to(device)
+    asked = [(o.thrombus, float(t[1])) for o, t in zip(outputs, truth, strict=True) if t[2]]
+    loss = {"phases": settings.phase_weight * nn.functional.cross_entropy(phases, named)}
+    logits = torch.stack([a[0] for a in asked]) if asked else phases.sum()[None] * 0
+    labels = torch.tensor([a[1] for a in asked] or [0.5], device=device)
+    return loss | {"second": 0.3 * nn.functional.binary_cross_entropy_with_logits(logits, labels)}
+
+
+class _Loop:
+    """Batches of twins through both branches."""
+
+    def __init__(self, examples: Sequence[SequenceExample], cache: FeatureCache, settings: SequenceFitSettings) -> None:
+        self._examples, self._cache, self._settings = examples, cache, settings
+        self._usable, self._groups = assessable(examples), twin_groups(examples)
+
+    def epoch(
+        self,
+        network: SequenceNet,
+        averaged: torch.optim.swa_utils.AveragedModel,
+        optimiser: torch.optim.Optimizer,
+        epoch: int,
+        spent_s: float,
+    ) -> dict[str, float]:
+        """One pass over all groups; returns the mean losses by name."""
+        settings, start = self._settings, time.perf_counter()
+        network.train()
+        torch.manual_seed(1000 * settings.seed + epoch)  # of dropout, so that a resumed training goes on alike
+        generator = torch.Generator().manual_seed(1000 * settings.seed + epoch)
+        batches = list(self._batches(epoch))
+        losses: list[dict[str, float]] = []
+        for number, members in enumerate(batches):
+            progress = (epoch + number / len(batches)) / settings.epochs
+            if np.isfinite(settings.budget_s):
+                progress = max(progress, (spent_s + time.perf_counter() - start) / settings.budget_s)
+            parts = self._losses(network, members, epoch, generator)
+            (sum(parts.values()) / settings.accumulate).backward()  # type: ignore[union-attr]
+            losses.append({k: float(v.detach()) for k, v in parts.items()})
+            if (number + 1) % settings.accumulate == 0:
+                _step(network, optimiser, settings.learning_rate * _schedule(progress))
+                averaged.update_parameters(network)
+        return {name: float(np.mean([one[name] for one in losses])) for name in losses[0]}
+
+    def _batches(self, epoch: int) -> Iterator[npt.NDArray[np.intp]]:
+        rng = np.random.default_rng([self._settings.seed, epoch])
+        order = rng.permutation(len(self._groups))
+        for first in range(0, len(order), self._settings.batch_groups):
+            yield np.concatenate([self._groups[g] for g in order[first : first + self._settings.batch_groups]])
+
+    def _losses(
+        self, network: SequenceNet, members: npt.NDArray[np.intp], epoch: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        settings, examples = self._settings, self._examples
+        features = [self._cache.get(int(i), epoch + int(i)) for i in members]
+        batch, labels, groups = _batch(examples, members, features, settings.device)
+        batch = augment(batch, groups, generator)
+        kind = settings.device.split(":")[0]
+        with torch.autocast(kind, torch.bfloat16, enabled=settings.half):
+            whole = network.maps(batch.maps.contiguous(memory_format=torch.channels_last))
+            shown = np.arange(epoch % settings.frames_every, len(members), settings.frames_every)
+            outputs = [network.frames(*_varied_frames(features[i], settings.device, generator)) for i in shown]
+        whole = MapsOutput(*(part.float() for part in whole))
+        parts = maps_loss(whole, batch, labels, self._usable[members], groups, settings)
+        if len(shown) == 0:
+            return parts
+        outputs = [FramesOutput(*(part.float() for part in one)) for one in outputs]
+        truth = [
+            (features[i].phases, examples[int(members[i])].thrombus, bool(self._usable[members[i]])) for i in shown
+        ]
+        return parts | frames_loss(outputs, truth, settings)
+
+
+def _batch(
+    examples: Sequence[SequenceExample], members: npt.NDArray[np.intp], features: Sequence[RunFeatures], device: str
+) -> tuple[MapsBatch, Tensor, Tensor]:
+    """Maps with truth, labels (B,), and the number of each run's group of twins (B,)."""
+    chosen = [examples[int(i)] for i in members]
+    maps = torch.from_numpy(np.stack([unpack_maps(f.maps) for f in features]))
+    territory = torch.from_numpy(np.stack([e.territory for e in chosen]).astype(np.float32) / 255)
+    site = torch.tensor([e.site if e.thrombus else (float("nan"),) * 2 for e in chosen], dtype=torch.float32)
+    labels = torch.tensor([float(e.thrombus) for e in chosen])
+    numbers = np.empty(len(chosen), np.int64)
+    for number, group in enumerate(twin_groups(chosen)):
+        numbers[group] = number
+    batch = MapsBatch(maps.to(device), territory.to(device), site.to(device))
+    return batch, labels.to(device), torch.from_numpy(numbers)
+
+
+def _territory_loss(logits: Tensor, truth: Tensor) -> Tensor:
+    """Cross entropy per cell and, where something is missing, soft Dice."""
+    bce = nn.functional.binary_cross_entropy_with_logits(logits, truth)
+    some = truth.sum((1, 2)) > 2
+    if not bool(some.any()):
+        return bce
+    p, t = logits.sigmoid()[some], truth[some]
+    dice = 1 - (2 * (p * t).sum((1, 2)) + 1) / ((p * p).sum((1, 2)) + (t * t).sum((1, 2)) + 1)
+    return 2 * bce + 0.3 * dice.mean()
+
+
+def _frames(one: RunFeatures, device: str) -> tuple[Tensor, Tensor]:
+    frames = torch.from_numpy(with_neighbours(unpack(one.frames)))
+    return frames.to(device), torch.from_numpy(one.course).to(device)
+
+
+def _varied_frames(one: RunFeatures, device: str, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Mirrored half of the time, with varied gain and noise."""
+    frames, course = _frames(one, "cpu")
+    draw = torch.rand(3, generator=generator)
+    frames = frames.flip(3) if draw[0] < 0.5 else frames
+    frames = frames * (0.8 + 0.4 * draw[1]) + 0.05 * draw[2] * torch.randn(frames.shape, generator=generator)
+    return frames.to(device), course.to(device)
+
+
+def _hottest(site: Tensor) -> tuple[float, float]:
+    """Centre of mass of the 3 x 3 cells around the hottest one, in pixels of the stack."""
+    heat = site.flatten().softmax(0).view_as(site).cpu().numpy()
+    row, column = np.unravel_index(int(heat.argmax()), heat.shape)
+    rows, columns = slice(max(row - 1, 0), row + 2), slice(max(column - 1, 0), column + 2)
+    part = heat[rows, columns]
+    grid = np.mgrid[rows, columns][:, : part.shape[0], : part.shape[1]]
+    centre = (grid * part).sum((1, 2)) / part.sum()
+    return float((centre[0] + 0.5) * MAP_STRIDE - 0.5), float((centre[1] + 0.5) * MAP_STRIDE - 0.5)
 
 
 def _step(network: SequenceNet, optimiser: torch.optim.Optimizer, rate: float) -> None:
@@ -200,54 +350,21 @@ def _step(network: SequenceNet, optimiser: torch.optim.Optimizer, rate: float) -
     optimiser.zero_grad(set_to_none=True)
 
 
+def _running_mean(mean: Tensor, new: Tensor, number: Tensor | int) -> Tensor:
+    """Exponential mean that follows closely at first; counters of batches are copied."""
+    if not mean.is_floating_point():
+        return new
+    return mean + (new - mean) * (1 - min(_AVERAGE, (1 + int(number)) / (10 + int(number))))
+
+
 def _schedule(progress: float) -> float:
     """Short warm-up, then a cosine to one per cent."""
     warm = min(1.0, progress / 0.03 + 0.05)
     return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
 
 
-def _tensors(stack: npt.NDArray[np.float32], times_s: npt.NDArray[np.float64], device: str) -> tuple[Tensor, Tensor]:
-    frames = torch.from_numpy(with_neighbours(stack))
-    return frames.to(device), torch.from_numpy(time_features(stack, times_s)).to(device)
-
-
-def _targets(one: SequenceExample, settings: SequenceFitSettings) -> Targets:
-    device, cells = settings.device, one.territory.shape[0]
-    return Targets(
-        thrombus=torch.tensor(float(one.thrombus), device=device),
-        site=_site_target(one.site, cells, device) if one.thrombus and np.isfinite(one.site[0]) else None,
-        territory=torch.from_numpy(one.territory.astype(np.float32) / 255).to(device),
-        phases=torch.from_numpy(one.phases.astype(np.int64)).to(device),
-    )
-
-
-def _site_target(site: tuple[float, float], cells: int, device: str) -> Tensor:
-    rows, columns = np.mgrid[:cells, :cells]
-    row, column = ((site[0] + 0.5) / _STRIDE - 0.5, (site[1] + 0.5) / _STRIDE - 0.5)
-    bell = np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * _SITE_SIGMA_CELLS**2))
-    return torch.from_numpy((bell / bell.sum()).astype(np.float32)).to(device)
-
-
-def _thin(one: SequenceExample, rng: np.random.Generator) -> SequenceExample:
-    """Drop some frames, sometimes a piece at an end, as runs of other rates and lengths have it."""
-    keep = rng.random(len(one.times_s)) > rng.choice([0.0, 0.15, 0.4], p=[0.5, 0.3, 0.2])
-    if rng.random() < 0.15:
-        keep[len(keep) - int(rng.integers(1, max(2, len(keep) // 4))) :] = False
-    if keep.sum() < 5:
-        return one
-    return SequenceExample(
-        **{**vars(one), "stack": one.stack[keep], "times_s": one.times_s[keep], "phases": one.phases[keep]}
-    )
-
-
-def _affine(rng: np.random.Generator, size: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Output-to-input matrix and offset about the centre: mirror, +-12 degrees, 0.85 to 1.2, +-8 %."""
-    angle, scale = np.deg2rad(rng.uniform(-12, 12)), rng.uniform(0.85, 1.2)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
-    if rng.random() < 0.5:
-        turn = turn @ np.diag([1.0, -1.0])
-    centre = np.full(2, (size - 1) / 2)
-    return turn, centre - turn @ centre + rng.uniform(-0.08, 0.08, 2) * size
+def _words(losses: dict[str, float]) -> str:
+    return " ".join(f"{name} {value:.3f}" for name, value in losses.items())
 
 
 def _save(state: dict[str, Any], checkpoint: Path) -> None:

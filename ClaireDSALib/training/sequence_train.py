@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from ClaireDSALib.training.calibration import fit_temperature
+from ClaireDSALib.models.networks.sequence_net import SequenceNet
+from ClaireDSALib.training.sequence_assessable import assessable
 from ClaireDSALib.training.sequence_bundle import write_sequence_bundle
 from ClaireDSALib.training.sequence_data import STACK_PX
 from ClaireDSALib.training.sequence_evaluate import SequenceFigures, best_threshold, evaluate, fuse_pairs
 from ClaireDSALib.training.sequence_examples import SequenceExample, load_examples
-from ClaireDSALib.training.sequence_fit import SequenceFitSettings, fit, predict
+from ClaireDSALib.training.sequence_fit import SequenceFitSettings, SequenceOutputs, fit, predict
 from ClaireDSALib.training.splits import split_patients
 
 _VALIDATION_SHARE = 0.15
+
+_RIDGE = 0.02
+"""Keeps the weights of the two branches finite when validation runs are told apart without error."""
 
 
 def train_and_write(
@@ -25,11 +30,20 @@ def train_and_write(
     out: str | Path,
     settings: Mapping[str, Any] | None = None,
     *,
+    validation: str | Path | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Train on ``data`` (``*.npz`` of :mod:`sequence_examples`) and write a bundle to ``out``; resumable.
 
-    Temperature and threshold (highest Matthews coefficient of the pairs) come from validation patients.
+    Parameters
+    ----------
+    data, out : str or Path
+    settings : mapping, optional
+        Fields of ``SequenceFitSettings``.
+    validation : str or Path, optional
+        Folder of other patients to validate on; without it 15 % of the patients in ``data``.
+    report : callable
+        Called with one line of progress at a time.
     """
     import torch
 
@@ -37,43 +51,77 @@ def train_and_write(
     chosen = SequenceFitSettings(**dict(settings or {}))
     torch.set_num_threads(1 if chosen.device == "cpu" else torch.get_num_threads())
     examples = list(load_examples(data))
-    patients = np.array([e.patient for e in examples])
-    train_index, validation_index = split_patients(patients, (1 - _VALIDATION_SHARE, _VALIDATION_SHARE), chosen.seed)
-    train = [examples[i] for i in train_index]
-    validation = [examples[i] for i in validation_index]
-    report(f"{len(train)} runs to train on, {len(validation)} to validate, {len(set(patients))} patients")
-    network = fit(train, validation, chosen, out.with_suffix(".checkpoint.pt"), report=report)
-    outputs = predict(network, validation, chosen.device)
-    truth = np.array([e.thrombus for e in validation])
-    temperature = fit_temperature(np.stack([np.zeros_like(outputs.logits), outputs.logits], 1), truth.astype(int))
-    pair_truth, pair_logits, _ = fuse_pairs(validation, outputs.logits / temperature)
-    threshold = best_threshold(pair_truth, pair_logits)
-    figures = evaluate(validation, outputs, temperature=temperature, threshold=threshold)
+    if validation is None:
+        patients = np.array([e.patient for e in examples])
+        parts = split_patients(patients, (1 - _VALIDATION_SHARE, _VALIDATION_SHARE), chosen.seed)
+        train, held_out = ([examples[i] for i in part] for part in parts)
+    else:
+        train, held_out = examples, list(load_examples(Path(validation)))
+    n_patients = len({e.patient for e in train + held_out})
+    report(f"{len(train)} runs to train on, {len(held_out)} to validate, {n_patients} patients")
+    network = fit(train, held_out, chosen, out.with_suffix(".checkpoint.pt"), report=report)
+    figures = finish(network.cpu(), held_out, out, settings=dict(settings or {}))
     report(f"validation: {json.dumps(figures.to_dict())}")
-    write_sequence_bundle(
-        network.cpu(),
-        out,
-        size_px=STACK_PX,
-        threshold=threshold,
-        temperature=temperature,
-        training=dict(settings or {}),
-    )
     return out
+
+
+def finish(
+    network: SequenceNet, validation: Sequence[SequenceExample], out: Path, *, settings: Mapping[str, Any]
+) -> SequenceFigures:
+    """Weigh the branches, choose the threshold with the highest Matthews coefficient of pairs, write the bundle."""
+    import torch
+
+    outputs = predict(network, validation)
+    usable = assessable(validation)
+    truth = np.array([e.thrombus for e in validation])
+    mix = fit_mix(truth[usable], outputs, usable)
+    network.mix.data = torch.tensor(mix)
+    kept = [validation[i] for i in np.flatnonzero(usable)]
+    pairs = fuse_pairs(kept, outputs.mixed(mix)[usable])
+    threshold = best_threshold(pairs.truth, pairs.logits)
+    write_sequence_bundle(network, out, size_px=STACK_PX, threshold=threshold, temperature=1.0, training=settings)
+    return evaluate(validation, outputs, mix=mix, temperature=1.0, threshold=threshold)
+
+
+def fit_mix(
+    truth: npt.NDArray[np.bool_], outputs: SequenceOutputs, chosen: npt.NDArray[np.bool_]
+) -> tuple[float, float, float]:
+    """Weights of the two branches' logits and a constant, none of the weights negative: calibrated log odds."""
+    from scipy.optimize import minimize
+
+    design = np.stack([outputs.maps_logits, outputs.frames_logits, np.ones(len(outputs.maps_logits))], 1)[chosen]
+    sign = np.where(truth, 1.0, -1.0)
+
+    def loss(weights: npt.NDArray[np.float64]) -> float:
+        return float(np.logaddexp(0, -sign * (design @ weights)).mean() + _RIDGE * (weights**2).sum())
+
+    found = minimize(loss, np.array([1.0, 0.1, 0.0]), bounds=[(0, 10), (0, 10), (-10, 10)], method="L-BFGS-B").x
+    return (float(found[0]), float(found[1]), float(found[2]))
 
 
 def evaluate_bundle(bundle: str | Path, data: str | Path) -> SequenceFigures:
     """Figures of a bundle on a folder of prepared runs it was not trained on."""
     from ClaireDSALib.models.bundle import read_metadata
-    from ClaireDSALib.models.networks.sequence_net import SequenceNet, SequenceNetConfig
-    from ClaireDSALib.models.weights import load_weights
 
     section = read_metadata(Path(bundle))["sequence"]
-    network = SequenceNet(SequenceNetConfig.from_dict(section["network"]["arguments"]))
-    load_weights(network, Path(bundle) / section["weights"])
+    network = load_network(Path(bundle))
     examples: list[SequenceExample] = list(load_examples(Path(data)))
     return evaluate(
         examples,
         predict(network, examples),
+        mix=network.mix.tolist(),
         temperature=float(section["temperature"]),
         threshold=float(section["threshold"]),
     )
+
+
+def load_network(bundle: Path) -> SequenceNet:
+    """The network of a bundle with its weights."""
+    from ClaireDSALib.models.bundle import read_metadata
+    from ClaireDSALib.models.networks.sequence_net import SequenceNetConfig
+    from ClaireDSALib.models.weights import load_weights
+
+    section = read_metadata(bundle)["sequence"]
+    network = SequenceNet(SequenceNetConfig.from_dict(section["network"]["arguments"]))
+    load_weights(network, bundle / section["weights"])
+    return network.eval()

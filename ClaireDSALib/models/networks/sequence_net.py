@@ -1,9 +1,10 @@
-"""Compact sequence network: thrombus yes/no, where, which territory is missing, and the phase of every frame.
+"""Sequence network: thrombus yes/no, where, which territory is missing, and the phase of every frame.
 
-One small convolutional encoder sees three neighbouring frames as channels; a bidirectional GRU follows the
-pooled features over time; its attention gathers the spatial features of the frames that matter into one map
-per head, from which the site and the missing territory are read. The recurrent design over per-frame features
-follows Mittmann et al. (IJCARS 2022); attention, the site map and the size are our choices.
+Two branches see one run. ``MapsNet`` sees the whole course as one picture of temporal channels (what filled when, how
+much, how late) and predicts site and missing territory cell by cell before it says yes or no. ``FramesNet`` follows
+Mittmann et al. (IJCARS 2022): three neighbouring frames as channels of a small convolutional network, then a
+bidirectional GRU over time; it names the phases and gives a second opinion on the thrombus. Sizes, maps and dense
+supervision are our choices.
 """
 
 from __future__ import annotations
@@ -17,103 +18,175 @@ from torch import Tensor, nn
 PHASES = ("non_contrast", "arterial", "parenchymal", "venous")
 """Order of the phase outputs."""
 
-N_TIME_FEATURES = 4
-"""Seconds since the first frame, seconds to the frame before, mean opacity, share of pixels past their peak."""
+MAP_STRIDE = 4
+"""Pixels of the temporal channels per cell of the site and territory maps."""
 
 
 @dataclass(frozen=True)
 class SequenceNetConfig:
     """Widths of the network; stored in the bundle so that its weights find their shape."""
 
-    channels: tuple[int, int, int, int] = (24, 40, 80, 128)
-    hidden: int = 96
-    n_attention: int = 4
-    map_channels: int = 64
+    map_inputs: int = 13
+    map_widths: tuple[int, int, int, int] = (16, 40, 80, 128)
+    frame_widths: tuple[int, int, int] = (16, 32, 64)
+    course_inputs: int = 9
+    hidden: int = 64
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SequenceNetConfig:
-        return cls(**{**data, "channels": tuple(data["channels"])})
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
 
 
-class SequenceOutput(NamedTuple):
-    """Outputs for one run of T frames of S x S pixels."""
+class MapsOutput(NamedTuple):
+    """Outputs for B runs whose temporal channels have S x S pixels."""
+
+    thrombus: Tensor
+    """(B,) logits."""
+    site: Tensor
+    """(B, S/4, S/4) logits; their softmax over a map says where."""
+    territory: Tensor
+    """(B, S/4, S/4) logits of missing perfusion."""
+
+
+class FramesOutput(NamedTuple):
+    """Outputs for one run of T frames."""
 
     thrombus: Tensor
     """() logit."""
-    site: Tensor
-    """(S/4, S/4) logits; their softmax over the map says where."""
-    territory: Tensor
-    """(S/4, S/4) logits of missing perfusion."""
     phases: Tensor
     """(T, 4) logits in the order of ``PHASES``."""
-    attention: Tensor
-    """(T, K) weights that sum to one over time."""
+
+
+class SequenceOutput(NamedTuple):
+    """Outputs for one run of T frames whose temporal channels have S x S pixels."""
+
+    thrombus: Tensor
+    """() logit of both branches, mixed."""
+    site: Tensor
+    """(S/4, S/4) logits."""
+    territory: Tensor
+    """(S/4, S/4) logits."""
+    phases: Tensor
+    """(T, 4) logits in the order of ``PHASES``."""
+
+
+class MapsNet(nn.Module):
+    """Encoder and decoder over temporal channels: ``forward((B, C, S, S)) -> MapsOutput``; S divisible by 32."""
+
+    def __init__(self, inputs: int, widths: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        a, b, c, d = widths
+        self.down0 = _convolution(inputs, a, 2)
+        self.down1 = nn.Sequential(_convolution(a, b, 2), _convolution(b, b))
+        self.down2 = nn.Sequential(_convolution(b, c, 2), _Residual(c, c))
+        self.down3 = nn.Sequential(_convolution(c, d, 2), _Residual(d, d), _Residual(d, d // 2))
+        self.down4 = nn.Sequential(_convolution(d, d, 2), _Residual(d, d))
+        self.side4 = _convolution(d, c, kernel=1)
+        self.side3 = _convolution(d, c, kernel=1)
+        self.side2 = _convolution(c, b, kernel=1)
+        self.mix = _convolution(b, b)
+        self.site_head = nn.Conv2d(b, 1, 1)
+        self.territory_head = nn.Conv2d(b, 1, 1)
+        self.thrombus_head = nn.Sequential(
+            nn.Dropout(0.2), nn.Linear(2 * d + 2 * b + 4, 64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 1)
+        )
+        nn.init.constant_(self.territory_head.bias, -3.0)  # type: ignore[arg-type]  # most cells are perfused
+
+    def forward(self, maps: Tensor) -> MapsOutput:
+        x1 = self.down1(self.down0(maps))
+        x2 = self.down2(x1)
+        x3 = self.down3(x2)
+        x4 = self.down4(x3)
+        up = self.side3(x3) + _doubled(self.side4(x4))
+        up = x2 + _doubled(up)
+        fine = self.mix(x1 + _doubled(self.side2(up)))
+        site, territory = self.site_head(fine)[:, 0], self.territory_head(fine)[:, 0]
+        pooled = [x4.mean((2, 3)), x4.amax((2, 3)), fine.mean((2, 3)), fine.amax((2, 3)), _evidence(site, territory)]
+        return MapsOutput(self.thrombus_head(torch.cat(pooled, 1))[:, 0], site, territory)
+
+
+class FramesNet(nn.Module):
+    """Per-frame features and a bidirectional GRU: ``forward((T, 3, S, S), (T, F)) -> FramesOutput``."""
+
+    def __init__(self, widths: tuple[int, int, int], course_inputs: int, hidden: int) -> None:
+        super().__init__()
+        a, b, c = widths
+        self.encoder = nn.Sequential(
+            _convolution(3, a, 2, norm=_group_norm),
+            _convolution(a, b, 2, norm=_group_norm),
+            _convolution(b, c, 2, norm=_group_norm),
+            _convolution(c, c, 1, norm=_group_norm),
+        )
+        self.project = nn.Sequential(nn.Linear(2 * c + course_inputs, hidden), nn.LayerNorm(hidden), nn.ReLU())
+        self.gru = nn.GRU(hidden + course_inputs, hidden, batch_first=True, bidirectional=True)
+        self.phase_head = nn.Linear(2 * hidden, len(PHASES))
+        self.attention_head = nn.Linear(2 * hidden, 1)
+        self.thrombus_head = nn.Linear(2 * hidden, 1)
+
+    def forward(self, frames: Tensor, course: Tensor) -> FramesOutput:
+        features = self.encoder(frames)  # (T, c, S/8, S/8)
+        pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3)), course], 1)
+        steps = torch.cat([self.project(pooled), course], 1)
+        states = self.gru(steps[None])[0][0]  # (T, 2 hidden)
+        weight = self.attention_head(states).softmax(0)  # (T, 1)
+        return FramesOutput(self.thrombus_head((weight * states).sum(0))[0], self.phase_head(states))
 
 
 class SequenceNet(nn.Module):
-    """Sequence network for one run at a time.
+    """Both branches for one run at a time.
 
-    ``forward(frames, times)`` takes ``frames`` (T, 3, S, S) float opacity of the frame before, the frame and the
-    frame after, and ``times`` (T, 4) float, see ``N_TIME_FEATURES``. S must be divisible by 8.
+    ``forward(maps, frames, course)`` takes temporal channels (C, S, S), frames with their neighbours (T, 3, S/2, S/2)
+    and the course of the whole picture (T, F), all float.
     """
 
     def __init__(self, config: SequenceNetConfig | None = None) -> None:
         super().__init__()
         self.config = config or SequenceNetConfig()
-        c1, c2, c3, c4 = self.config.channels
-        hidden, k, m = self.config.hidden, self.config.n_attention, self.config.map_channels
-        self.fine = nn.Sequential(_convolution(3, c1, 2), _separable(c1, c2, 2), _separable(c2, c2, 1))
-        self.coarse = nn.Sequential(
-            _separable(c2, c3, 2), _separable(c3, c3, 1), _separable(c3, c4, 1), _separable(c4, c4, 1)
-        )
-        self.project = nn.Sequential(nn.Linear(2 * c4 + N_TIME_FEATURES, hidden), nn.LayerNorm(hidden), nn.ReLU())
-        self.gru = nn.GRU(hidden, hidden, batch_first=True, bidirectional=True)
-        self.phase_head = nn.Linear(2 * hidden, len(PHASES))
-        self.attention_head = nn.Linear(2 * hidden, k)
-        self.map_coarse = _convolution(k * c4, m, 1, kernel=1)
-        self.map_fine = _convolution(k * c2, m, 1, kernel=1)
-        self.map_mix = nn.Sequential(_separable(2 * m, m, 1), _separable(m, m, 1), _separable(m, m, 1))
-        self.site_head = nn.Conv2d(m, 1, 1)
-        self.territory_head = nn.Conv2d(m, 1, 1)
-        self.thrombus_head = nn.Linear(2 * hidden + 2 * m + 1, 1)
+        self.maps = MapsNet(self.config.map_inputs, self.config.map_widths)
+        self.frames = FramesNet(self.config.frame_widths, self.config.course_inputs, self.config.hidden)
+        self.mix = nn.Parameter(torch.tensor([1.0, 0.0, 0.0]), requires_grad=False)
+        """Weights of the two branches' logits and a constant, fitted after the training."""
 
-    def forward(self, frames: Tensor, times: Tensor) -> SequenceOutput:
-        fine = self.fine(frames)  # (T, c2, S/4, S/4)
-        coarse = self.coarse(fine)  # (T, c4, S/8, S/8)
-        pooled = torch.cat([coarse.mean((2, 3)), coarse.amax((2, 3)), times], 1)  # (T, 2 c4 + 4)
-        states = self.gru(self.project(pooled)[None])[0][0]  # (T, 2 hidden)
-        attention = self.attention_head(states).softmax(0)  # (T, K)
-        maps = self._maps(fine, coarse, attention)  # (m, S/4, S/4)
-        site = self.site_head(maps[None])[0, 0]
-        territory = self.territory_head(maps[None])[0, 0]
-        summary = torch.cat([attention[:, 0] @ states, maps.mean((1, 2)), maps.amax((1, 2)), site.amax()[None]])
-        return SequenceOutput(self.thrombus_head(summary)[0], site, territory, self.phase_head(states), attention)
-
-    def _maps(self, fine: Tensor, coarse: Tensor, attention: Tensor) -> Tensor:
-        """Spatial features of the frames that matter: one weighted mean per attention head."""
-        gathered_coarse = torch.einsum("tk,tchw->kchw", attention, coarse).flatten(0, 1)[None]
-        gathered_fine = torch.einsum("tk,tchw->kchw", attention, fine).flatten(0, 1)[None]
-        up = nn.functional.interpolate(self.map_coarse(gathered_coarse), scale_factor=2.0, mode="nearest")
-        return self.map_mix(torch.cat([up, self.map_fine(gathered_fine)], 1))[0]
+    def forward(self, maps: Tensor, frames: Tensor, course: Tensor) -> SequenceOutput:
+        whole = self.maps(maps[None])
+        recurrent = self.frames(frames, course)
+        thrombus = self.mix[0] * whole.thrombus[0] + self.mix[1] * recurrent.thrombus + self.mix[2]
+        return SequenceOutput(thrombus, whole.site[0], whole.territory[0], recurrent.phases)
 
 
-def _convolution(inputs: int, outputs: int, stride: int, kernel: int = 3) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), _norm(outputs), nn.ReLU())
+class _Residual(nn.Module):
+    def __init__(self, channels: int, inner: int) -> None:
+        super().__init__()
+        self.first = _convolution(channels, inner)
+        self.second = nn.Sequential(nn.Conv2d(inner, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.second(self.first(x)))
 
 
-def _separable(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, inputs, 3, stride, 1, groups=inputs, bias=False),
-        _norm(inputs),
-        nn.Conv2d(inputs, outputs, 1, bias=False),
-        _norm(outputs),
-        nn.ReLU(),
-    )
+def _evidence(site: Tensor, territory: Tensor) -> Tensor:
+    """(B, 4): strongest site, its contrast to the mean, strongest patch and share of missing territory."""
+    peak, mean = site.amax((1, 2)), site.mean((1, 2))
+    patch = nn.functional.avg_pool2d(territory[:, None], 3, 1, 1).amax((1, 2, 3))
+    share = torch.log(territory.sigmoid().mean((1, 2)) + 1e-4)
+    return torch.stack([peak, peak - mean, patch, share], 1) * 0.25
 
 
-def _norm(channels: int) -> nn.GroupNorm:
-    """Group norm: one run is one batch, and its frames are no independent sample for batch statistics."""
+def _doubled(x: Tensor) -> Tensor:
+    return nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def _group_norm(channels: int) -> nn.GroupNorm:
+    """One run is one batch, and its frames are no independent sample for batch statistics."""
     return nn.GroupNorm(8 if channels % 8 == 0 else 1, channels)
+
+
+def _convolution(
+    inputs: int, outputs: int, stride: int = 1, *, kernel: int = 3, norm: type[nn.Module] | Any = nn.BatchNorm2d
+) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), norm(outputs), nn.ReLU(inplace=True)
+    )

@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch")
 
 from ClaireDSALib.models.networks.sequence_net import SequenceNet, SequenceNetConfig  # noqa: E402
+from ClaireDSALib.training.roc import auc  # noqa: E402
 from ClaireDSALib.training.sequence_examples import (  # noqa: E402
     SequenceExample,
     load_examples,
@@ -15,19 +16,20 @@ from ClaireDSALib.training.sequence_examples import (  # noqa: E402
     save_examples,
     unpack,
 )
-from ClaireDSALib.training.sequence_fit import SequenceFitSettings, augment, fit, predict  # noqa: E402
+from ClaireDSALib.training.sequence_fit import SequenceFitSettings, fit, predict  # noqa: E402
 
-_SMALL = SequenceNetConfig(channels=(8, 8, 16, 16), hidden=16, n_attention=2, map_channels=8)
+_SMALL = SequenceNetConfig(map_widths=(8, 8, 16, 16), frame_widths=(8, 8, 8), hidden=16)
 
 
-def _example(seed: int, *, thrombus: bool, size: int = 32) -> SequenceExample:
+def _example(seed: int, *, thrombus: bool, size: int = 64) -> SequenceExample:
     """A bright blob where the thrombus is, on frames that brighten and fade."""
     rng = np.random.default_rng(seed)
     site = rng.uniform(8, size - 8, 2)
     rows, columns = np.mgrid[:size, :size]
     blob = np.exp(-((rows - site[0]) ** 2 + (columns - site[1]) ** 2) / 8.0) if thrombus else np.zeros((size, size))
     course = np.array([0.0, 0.6, 1.0, 0.7, 0.3])
-    stack = course[:, None, None] * (0.15 + blob) + rng.normal(0, 0.01, (5, size, size))
+    vessel = np.abs(columns - size // 2) < 3
+    stack = course[:, None, None] * (0.15 + blob + vessel) + rng.normal(0, 0.01, (5, size, size))
     return SequenceExample(
         stack=pack(stack),
         times_s=np.arange(5) * 0.5,
@@ -38,7 +40,9 @@ def _example(seed: int, *, thrombus: bool, size: int = 32) -> SequenceExample:
         patient=f"p{seed}",
         view="ap",
         site_name="M1" if thrombus else "none",
-        pair=f"{seed}",
+        pair=f"{seed}-{'clot' if thrombus else 'open'}",
+        pixel_mm=2.0,
+        missing_mm2=900.0 if thrombus else 0.0,
     )
 
 
@@ -55,44 +59,23 @@ def test_examples_read_back_equal_the_ones_written(tmp_path):
             np.testing.assert_array_equal(getattr(read, field.name), getattr(written, field.name))
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_the_site_moves_with_the_picture(seed):
-    example = _example(seed, thrombus=True, size=64)
-    stack, moved = augment(example, np.random.default_rng(seed + 100))
-    if np.isnan(moved.site[0]):
-        pytest.fail("a site near the centre left the picture")
-    brightest = np.unravel_index(stack.mean(0).argmax(), stack.shape[1:])
-    np.testing.assert_allclose(brightest, moved.site, atol=2.0)
-
-
-def test_the_territory_moves_with_the_picture():
-    example = _example(3, thrombus=True, size=64)
-    cells = (np.asarray(example.site) + 0.5) / 4 - 0.5
-    rows, columns = np.mgrid[:16, :16]
-    bell = 255 * np.exp(-((rows - cells[0]) ** 2 + (columns - cells[1]) ** 2) / 4)
-    example = dataclasses.replace(example, territory=bell.astype(np.uint8))
-    _, moved = augment(example, np.random.default_rng(5))
-    peak = np.unravel_index(moved.territory.argmax(), moved.territory.shape)
-    np.testing.assert_allclose((np.asarray(peak) + 0.5) * 4 - 0.5, moved.site, atol=4.0)
-
-
 def test_training_learns_whether_where_and_when(tmp_path):
-    train = [_example(s, thrombus=s % 2 == 0) for s in range(60)]
+    train = [_example(s, thrombus=s % 2 == 0) for s in range(48)]
     held_out = [_example(1000 + s, thrombus=s % 2 == 0) for s in range(20)]
-    settings = SequenceFitSettings(epochs=8, learning_rate=5e-3, batch_runs=4)
+    settings = SequenceFitSettings(epochs=10, learning_rate=5e-3, versions=1, frames_every=2)
     network = fit(train, held_out, settings, tmp_path / "c.pt", network=SequenceNet(_SMALL))
     found = predict(network, held_out)
     truth = np.array([e.thrombus for e in held_out])
-    assert ((found.logits > 0) == truth).mean() >= 0.9
+    assert auc(truth, found.maps_logits).value >= 0.95
     miss = np.linalg.norm(found.sites[truth] - np.array([e.site for e in held_out])[truth], axis=1)
-    assert np.median(miss) < 6
+    assert np.median(miss) < 8
     frames = np.concatenate([p.argmax(1) == e.phases for p, e in zip(found.phases, held_out, strict=True)])
     assert frames.mean() > 0.7
 
 
 def test_an_interrupted_training_ends_like_an_uninterrupted_one(tmp_path):
-    data = [_example(s, thrombus=s % 2 == 0) for s in range(8)]
-    settings = SequenceFitSettings(epochs=2, batch_runs=2)
+    data = [_example(s // 2, thrombus=s % 2 == 0, size=32) for s in range(8)]
+    settings = SequenceFitSettings(epochs=2, batch_groups=2, frames_every=2)
     torch.manual_seed(1)
     initial = SequenceNet(_SMALL).state_dict()
 

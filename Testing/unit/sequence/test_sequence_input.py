@@ -28,7 +28,7 @@ def test_channels_are_the_frame_and_its_neighbours(a_bolus):
 
 
 def test_the_share_past_its_peak_rises_from_none_to_all(a_bolus):
-    share = prepare_sequence(a_bolus, np.arange(20.0), 64).times[:, 3]
+    share = prepare_sequence(a_bolus, np.arange(20.0), 64).course[:, 3]
     assert share[:9].max() == 0
     assert share[9:].min() == 1
 
