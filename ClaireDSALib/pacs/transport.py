@@ -169,6 +169,14 @@ class _GuardedSocket(AssociationSocket):
             self._refused(self._address, f"no association request within {self._limits.negotiation_s:g} s")
             self._has_spoken = True
 
+    def _shutdown_socket(self) -> None:
+        """Close in any case; pynetdicom leaves a socket open that the other side has closed already."""
+        connection = cast(socket.socket, self.socket)
+        with contextlib.suppress(OSError, AttributeError):
+            connection.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError, AttributeError):
+            connection.close()
+
     def _read(self, nr_bytes: int, deadline: float, seconds: float) -> bytearray:
         data = bytearray()
         while len(data) < nr_bytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +19,8 @@ from pydicom.uid import generate_uid
 pytest.importorskip("pynetdicom", reason='pynetdicom is not installed: pip install "claire-dsa[pacs]"')
 pytest.importorskip("requests", reason='requests is not installed: pip install "claire-dsa[pacs]"')
 
+from pynetdicom.transport import AssociationSocket
+
 from ClaireDSALib.pacs.access import Limits
 from ClaireDSALib.pacs.backoff import Backoff
 from ClaireDSALib.pacs.settings import ListenSettings
@@ -27,6 +31,19 @@ from Testing.unit.pacs.quick import QuickAnalyser
 
 QUIET_S = 0.3
 logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+
+
+@pytest.fixture(autouse=True)
+def no_socket_is_left_open(monkeypatch) -> None:
+    """As a client, pynetdicom leaves a socket to the garbage collector when the other side closed it first."""
+
+    def close(self: AssociationSocket) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError, AttributeError):
+            self.socket.close()
+
+    monkeypatch.setattr(AssociationSocket, "_shutdown_socket", close)
 
 
 @pytest.fixture

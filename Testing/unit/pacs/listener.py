@@ -1,4 +1,7 @@
-"""A receiver in a process of its own, to be killed: ``python listener.py SETTINGS.json``.
+"""Receivers in processes of their own, to be killed.
+
+``python listener.py`` reads names of settings files, one a line, and forks a receiver for each; it answers with
+the process id. Everything is imported once, so that a restart takes no time.
 
 ``kill_at`` names a moment at which it kills itself, once: a marker file remembers that it did. Destinations are
 a folder: what arrives there is appended to ``sent.txt``, one line for each object.
@@ -7,6 +10,7 @@ a folder: what arrives there is appended to ``sent.txt``, one line for each obje
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -21,8 +25,12 @@ from ClaireDSALib.pacs.backoff import Backoff
 from ClaireDSALib.pacs.destination import Answer, Outgoing
 from ClaireDSALib.pacs.settings import ListenSettings
 from ClaireDSALib.pacs.station import Station
+from ClaireDSALib.pacs.storage_classes import presentation_contexts
+from ClaireDSALib.pacs.transport import GuardedServer
 from Testing.unit.pacs.quick import QuickAnalyser
 
+WARM = (presentation_contexts(), GuardedServer)
+"""Imported before the first fork."""
 MOMENTS = ("received", "filed", "analysed", "to_send", "handed_over", "sent")
 
 
@@ -67,9 +75,23 @@ class Die:
 
 
 def main() -> None:
-    given = json.loads(Path(sys.argv[1]).read_text())
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead leave no zombies
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            serve(json.loads(Path(line.strip()).read_text()))
+            os._exit(0)
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
+
+
+def serve(given: dict) -> None:
     folder = Path(given["folder"])
-    folder.mkdir(parents=True, exist_ok=True)
+    log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
     die = Die(given.get("kill_at", ""), folder / "died.txt")
     settings = ListenSettings(
         folder / "spool",
@@ -88,7 +110,6 @@ def main() -> None:
     _call_after(station.outbox, "mark_sent", lambda: die("sent"))
     station.start()
     (folder / "port.txt").write_text(str(station.port))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     station.wait()
 
 
