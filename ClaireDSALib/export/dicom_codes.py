@@ -57,6 +57,12 @@ def _own(value: str, meaning: str) -> CodeEntry:
 
 IMAGE_PROPERTY = _own("100", "Image property")
 PROPERTY_CLASS = _own("101", "Class of the image property")
+NOT_ANSWERED = _own("102", "Not answered: no picture of the run can show it")
+PICTURE_READ = _own("103", "Picture the image property was read off")
+PICTURES: Mapping[str, CodeEntry] = {
+    "minip": CodeEntry("113079", "DCM", "Minimum intensity projection"),
+    "subtracted_minip": _own("105", "Subtracted minimum intensity projection"),
+}
 SUITABILITY = _own("110", "Suitability of the run")
 SUITABLE = _own("111", "Suitable")
 UNSUITABLE = _own("112", "Not suitable")
@@ -80,7 +86,6 @@ RUN_VIEW = _own("150", "View of the run")
 RUN_NOTE = _own("151", "Note on the analysis")
 RUN_ERROR = _own("152", "Reason why the run was not analysed")
 PAIR_REASON = _own("153", "Why the two runs belong together")
-RUN_ID = _own("154", "Run")
 PHASE = _own("155", "Phase of contrast passage")
 PHASE_METHOD = _own("156", "Method of the phase recognition")
 REVIEW_VERDICT = _own("160", "Reviewer's verdict")
@@ -98,6 +103,15 @@ PHASES: Mapping[str, CodeEntry] = {
     "parenchymal": _own("172", "Parenchymal"),
     "venous": _own("173", "Venous"),
 }
+
+QUALITY = CodeEntry("111101", "DCM", "Image Quality")
+QUALITY_METHOD = _own("191", "Method of the quality grade")
+GRADES: Mapping[str, CodeEntry] = {
+    "good": CodeEntry("122741", "DCM", "Good image quality"),
+    "acceptable": _own("190", "Acceptable image quality"),
+    "poor": CodeEntry("122742", "DCM", "Poor image quality"),
+}
+"""Grades of the subtracted picture."""
 
 VIEWS: Mapping[str, CodeEntry] = {
     "ap": CodeEntry("399348003", "SCT", "antero-posterior"),
@@ -202,7 +216,7 @@ def name_of(code: CodeEntry, table: Mapping[str, CodeEntry]) -> str:
 def all_codes() -> tuple[CodeEntry, ...]:
     """Every code of the tables, without duplicates, in order of scheme and value."""
     found = {value for value in globals().values() if isinstance(value, CodeEntry)}
-    for table in (SEGMENT_TYPES, REVIEW_VERDICTS, PHASES, VIEWS):
+    for table in (SEGMENT_TYPES, REVIEW_VERDICTS, PHASES, VIEWS, PICTURES, GRADES):
         found.update(table.values())
     for entry, classes in LABELS.values():
         found.update((entry, *classes.values()))

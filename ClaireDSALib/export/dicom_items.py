@@ -19,8 +19,6 @@ from ClaireDSALib.export.dicom_codes import (
     PROPERTY_CLASS,
     REPORT_TITLE,
     CodeEntry,
-    class_code,
-    label_code,
 )
 from ClaireDSALib.export.dicom_identity import MANUFACTURER, MODEL_NAME, RESEARCH_USE, NewSeries, stable_uid
 from ClaireDSALib.export.dicom_source import SourceRun
@@ -68,13 +66,13 @@ def with_children(item: Dataset, children: Iterable[Dataset]) -> Dataset:
     return item
 
 
-def probability_item(label: str, cls: str, value: float) -> Dataset:
-    """Probability of one class of one label."""
+def probability_item(name: CodeEntry, cls: CodeEntry, value: float) -> Dataset:
+    """Probability of one class of one image property."""
     return with_children(
         number_item(PROBABILITY, value),
         [
-            code_item(IMAGE_PROPERTY, label_code(label), _MODIFIES),
-            code_item(PROPERTY_CLASS, class_code(label, cls), _MODIFIES),
+            code_item(IMAGE_PROPERTY, name, _MODIFIES),
+            code_item(PROPERTY_CLASS, cls, _MODIFIES),
         ],
     )
 

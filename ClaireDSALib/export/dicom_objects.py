@@ -15,7 +15,7 @@ from ClaireDSALib.export import dicom_pictures as pictures
 from ClaireDSALib.export.dicom_capture import Derivation, color_capture, grey_capture
 from ClaireDSALib.export.dicom_codes import MINIMUM_PROJECTION, SUBTRACTION_DERIVATION
 from ClaireDSALib.export.dicom_identity import model_key, run_series, study_series, write_object
-from ClaireDSALib.export.dicom_report import ReportedRun, report_of_study
+from ClaireDSALib.export.dicom_report import ReportedRun, report_of_study, vessel_model
 from ClaireDSALib.export.dicom_review import reviews_of_study
 from ClaireDSALib.export.dicom_segments import segmentations_of
 from ClaireDSALib.export.dicom_source import SourceRun, source_of
@@ -30,7 +30,7 @@ _PROJECTIONS, _PICTURES, _SEGMENTS = 1, 2, 3
 
 
 def write_dicom_objects(
-    result: CaseResult, series: Sequence[DsaSeries], folder: Path, *, corrections: Corrections | None = None
+    result: CaseResult, series: Sequence[DsaSeries], folder: str | Path, *, corrections: Corrections | None = None
 ) -> list[Path]:
     """Write everything that is known about a case as DICOM objects of the same patient and study.
 
@@ -42,7 +42,7 @@ def write_dicom_objects(
         As :func:`ClaireDSALib.pipeline.analyze.analyze` gave it.
     series : sequence of DsaSeries
         The runs as read from their DICOM files; those of ``result`` are looked up by their run id.
-    folder : Path
+    folder : path
         Made when missing; one sub-folder per study.
     corrections : mapping of str to sequence of Override, optional
         Run id -> verdicts of reviewers, beside those the report holds already.
@@ -59,7 +59,7 @@ def write_dicom_objects(
     OSError
         When a file cannot be written.
     """
-    return [write_object(dataset, folder) for dataset in dicom_objects(result, series, corrections=corrections)]
+    return [write_object(dataset, Path(folder)) for dataset in dicom_objects(result, series, corrections=corrections)]
 
 
 def dicom_objects(
@@ -99,14 +99,13 @@ def _images_of(
     projections = projections_of(source, place, arrays, key)
     if not projections:
         return ReportedRun(source, report)
-    by_network = report.vessels is not None and "network" in report.vessels.method
     segments = segmentations_of(
         source,
         run_series(source, place, _SEGMENTS, "vessels", key),
         projections[-1],
         report,
         arrays,
-        models.get("vessels") if by_network else None,
+        vessel_model(report.vessels, models),
     )
     colored = _colored(source, place, report, arrays, key)
     images = (*projections, *colored, *segments.values())

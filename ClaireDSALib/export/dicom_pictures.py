@@ -39,10 +39,7 @@ def subtracted_window() -> tuple[float, float]:
 
 def overlays(report: RunReport, arrays: Arrays) -> dict[str, Rgb]:
     """Vessels, arteries and veins, and the thrombus on the projection: name -> ``(H, W, 3)`` uint8."""
-    if "subtracted_minip" in arrays:
-        base = pictures.window(arrays["subtracted_minip"], *subtracted_window())
-    else:
-        base = pictures.window(arrays["minip"])
+    base = _base(arrays, "subtracted_minip")
     found: dict[str, Rgb] = {}
     if "vessels" in arrays:
         found["Vessels"] = _outlined(base, [(arrays["vessels"], VESSEL_COLOR)])
@@ -77,23 +74,34 @@ def maps(arrays: Arrays) -> dict[str, Rgb]:
 
 
 def evidence(report: RunReport, arrays: Arrays) -> dict[str, Rgb]:
-    """Where each label's class was seen, over the MinIP, in one range for all labels."""
-    chosen = {
-        f"{label.name}: {label.predicted} {max(label.probabilities):.0%}": arrays[label.cam_arrays[label.predicted]]
+    """Where each label's class was seen, over the picture it was read off, in one range for all labels."""
+    shown = [
+        (label, arrays[label.cam_arrays[label.predicted]])
         for label in report.labels
-        if label.cam_arrays.get(label.predicted) in arrays
-    }
-    if not chosen:
-        return {}
-    peak = max(1e-6, *(float(cam.max()) for cam in chosen.values()))
-    grey = Image.fromarray(pictures.window(arrays["minip"]))
-    grey.thumbnail((_EVIDENCE_SIDE_PX, _EVIDENCE_SIDE_PX), Image.Resampling.BOX)
-    base = np.asarray(grey)
+        if label.answered and label.cam_arrays.get(label.predicted) in arrays
+    ]
+    peak = max([1e-6, *(float(cam.max()) for _, cam in shown)])
+    bases = {name: _small(_base(arrays, name)) for name in {label.picture for label, _ in shown}}
     found = {}
-    for name, cam in chosen.items():
+    for label, cam in shown:
+        base = bases[label.picture]
         strength = np.clip(pictures.enlarge(cam, base.shape) / peak, 0, 1)
+        name = f"{label.name}: {label.predicted} {max(label.probabilities):.0%}"
         found[name] = pictures.over(base, pictures.heat(strength), _EVIDENCE_ALPHA * strength)
     return found
+
+
+def _base(arrays: Arrays, name: str) -> npt.NDArray[np.uint8]:
+    """A projection in its usual window; the MinIP when the one asked for is not there."""
+    if name == "subtracted_minip" and name in arrays:
+        return pictures.window(arrays[name], *subtracted_window())
+    return pictures.window(arrays["minip"])
+
+
+def _small(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    grey = Image.fromarray(picture)
+    grey.thumbnail((_EVIDENCE_SIDE_PX, _EVIDENCE_SIDE_PX), Image.Resampling.BOX)
+    return np.asarray(grey)
 
 
 def _outlined(base: npt.NDArray[np.uint8], masks: list[tuple[npt.NDArray[Any], tuple[int, int, int]]]) -> Rgb:

@@ -15,11 +15,13 @@ from ClaireDSALib.dsa.dicom_header import PARSE_ERRORS, items, number, quiet, te
 from ClaireDSALib.export import dicom_codes as codes
 from ClaireDSALib.export.dicom_codes import CodeEntry
 from ClaireDSALib.pipeline.report import (
+    NOT_ANSWERED,
     LabelResult,
     OutOfDistribution,
     Override,
     PairReport,
     Phases,
+    Quality,
     Reason,
     Suitability,
     Thrombus,
@@ -50,6 +52,8 @@ class FoundRun:
     frames: tuple[tuple[str, tuple[int, ...]], ...] = ()
     """(SOP instance UID, 1-based frame numbers) used; no numbers for a single-frame instance."""
     labels: tuple[LabelResult, ...] = ()
+    """A label that no picture can show has neither classes nor probabilities here."""
+    quality: Quality | None = None
     out_of_distribution: OutOfDistribution | None = None
     suitability: Suitability | None = None
     vessels: Vessels | None = None
@@ -166,13 +170,15 @@ def _run(run_id: str, groups: dict[str, list[Dataset]], reviewer: str) -> FoundR
     run, labels, verdict = one("run"), one("labels"), one("suitability")
     vessels, thrombus, review = one("vessels"), one("thrombus"), one("review")
     cited = run if run is not None else review
-    sources = {"labels": labels, "suitability": verdict, "vessels": vessels, "thrombus": thrombus}
+    quality = one("quality")
+    sources = {"labels": labels, "quality": quality, "suitability": verdict, "vessels": vessels, "thrombus": thrombus}
     return FoundRun(
         run_id=run_id,
         view="unknown" if run is None else codes.name_of(_code_of(run, codes.RUN_VIEW), codes.VIEWS),
         frames=() if cited is None else _frames(cited),
         labels=() if labels is None else tuple(_labels(labels)),
         out_of_distribution=None if labels is None else _outlier(labels),
+        quality=None if quality is None else _quality(quality),
         suitability=None if verdict is None else _suitability(verdict),
         vessels=None if vessels is None else _vessels(vessels),
         thrombus=None if thrombus is None else _thrombus(thrombus),
@@ -189,9 +195,26 @@ def _labels(group: Dataset) -> Iterator[LabelResult]:
     for item in _all(group, codes.PROBABILITY):
         label = codes.label_of(_code_of(item, codes.IMAGE_PROPERTY))
         chances.setdefault(label, {})[codes.class_of(label, _code_of(item, codes.PROPERTY_CLASS))] = _value(item)
-    for label, found in chances.items():
-        predicted = codes.class_of(label, _code_of(group, codes.label_code(label)))
-        yield LabelResult(label, tuple(found), tuple(found.values()), predicted)
+    for item in _children(group):
+        if text(item, "ValueType") != "CODE" or _concept(item)[:2] == codes.OUTLIER[:2]:
+            continue
+        label, value = codes.label_of(_concept(item)), _coded(items(item, "ConceptCodeSequence"))
+        found = chances.get(label, {})
+        if value[:2] == codes.NOT_ANSWERED[:2]:
+            yield LabelResult(label, (), (), NOT_ANSWERED, answered=False)
+        elif found:
+            picture = codes.name_of(_code_of(item, codes.PICTURE_READ), codes.PICTURES)
+            predicted = codes.class_of(label, value)
+            yield LabelResult(label, tuple(found), tuple(found.values()), predicted, picture=picture)
+
+
+def _quality(group: Dataset) -> Quality:
+    chances = {
+        codes.name_of(_code_of(item, codes.PROPERTY_CLASS), codes.GRADES): _value(item)
+        for item in _all(group, codes.PROBABILITY)
+    }
+    grade = codes.name_of(_code_of(group, codes.QUALITY), codes.GRADES)
+    return Quality(grade, chances, _text_of(group, codes.QUALITY_METHOD))
 
 
 def _outlier(group: Dataset) -> OutOfDistribution | None:

@@ -27,10 +27,12 @@ from ClaireDSALib.export.dicom_items import (
 )
 from ClaireDSALib.export.dicom_source import SourceRun, evidence_of
 from ClaireDSALib.pipeline.report import (
+    LabelResult,
     ModelRecord,
     OutOfDistribution,
     PairReport,
     Phases,
+    Quality,
     Reason,
     RunReport,
     Thrombus,
@@ -92,6 +94,13 @@ def report_of_study(
     return seal(dataset, runs[0].source)
 
 
+def vessel_model(vessels: Vessels | None, models: Mapping[str, ModelRecord]) -> ModelRecord | None:
+    """The bundle that drew the vessels: the vessel bundle, the quality bundle on the fast path, none if classical."""
+    if vessels is None or "network" not in vessels.method:
+        return None
+    return models.get("quality" if vessels.method.startswith("fast") else "vessels")
+
+
 def citable(images: Sequence[Dataset]) -> list[Dataset]:
     """Identity of our own images, with the study's values left out: see ``plain_identity``."""
     found = []
@@ -112,11 +121,14 @@ def _groups_of_run(run: ReportedRun, models: Mapping[str, ModelRecord]) -> list[
         if report.out_of_distribution is not None:
             items += _outlier_items(report.out_of_distribution)
         found.append(group(sources, f"{name}/labels", items, algorithm_id=algorithm(models.get("labels"))))
+    if report.quality is not None:
+        by = algorithm(models.get("quality"), f"CLAIRE-DSA {report.quality.method}")
+        found.append(group(sources, f"{name}/quality", _quality_items(report.quality), algorithm_id=by))
     if report.suitability is not None:
         step = algorithm(None, "CLAIRE-DSA suitability rules", [f"preset={report.suitability.preset}"])
         found.append(group(sources, f"{name}/suitability", _verdict_items(report), algorithm_id=step))
     if report.vessels is not None:
-        found.append(_vessel_group(run, report.vessels, models.get("vessels")))
+        found.append(_vessel_group(run, report.vessels, vessel_model(report.vessels, models)))
     if report.thrombus is not None:
         found.append(_thrombus_group(run, report.thrombus, models.get("thrombus")))
     if report.phases is not None:
@@ -133,12 +145,30 @@ def _run_items(report: RunReport) -> list[Dataset]:
     return items
 
 
-def _label_items(label: Any) -> list[Dataset]:
-    items = [code_item(codes.label_code(label.name), codes.class_code(label.name, label.predicted))]
-    items += [
-        probability_item(label.name, cls, value) for cls, value in zip(label.classes, label.probabilities, strict=True)
+def _label_items(label: LabelResult) -> list[Dataset]:
+    """The class and the probability of each; none for a label that no picture of the run can show."""
+    name = codes.label_code(label.name)
+    if not label.answered:
+        return [code_item(name, codes.NOT_ANSWERED)]
+    read_off = codes.PICTURES.get(label.picture, codes.label_code(label.picture))
+    shown = code_item(name, codes.class_code(label.name, label.predicted))
+    return [
+        with_children(shown, [property_of(code_item(codes.PICTURE_READ, read_off))]),
+        *(
+            probability_item(name, codes.class_code(label.name, cls), value)
+            for cls, value in zip(label.classes, label.probabilities, strict=True)
+        ),
     ]
-    return items
+
+
+def _quality_items(quality: Quality) -> list[Dataset]:
+    """The grade, and the probability of each."""
+    chances = [
+        probability_item(codes.QUALITY, codes.GRADES.get(grade, codes.class_code("quality", grade)), chance)
+        for grade, chance in quality.probabilities.items()
+    ]
+    grade = codes.GRADES.get(quality.grade, codes.class_code("quality", quality.grade))
+    return [code_item(codes.QUALITY, grade), *chances, text_item(codes.QUALITY_METHOD, quality.method)]
 
 
 def _outlier_items(found: OutOfDistribution) -> list[Dataset]:
@@ -184,7 +214,7 @@ def _vessel_group(run: ReportedRun, vessels: Vessels, model: ModelRecord | None)
     items.append(text_item(codes.VESSEL_METHOD, vessels.method))
     items.append(code_item(codes.DESPITE_UNSUITABLE, codes.YES if vessels.despite_unsuitable else codes.NO))
     name, finding = f"{run.report.run_id}/vessels", codes.SEGMENT_TYPES["vessels"]
-    by = algorithm(model) if "network" in vessels.method else algorithm(None, f"CLAIRE-DSA {vessels.method}")
+    by = algorithm(model, f"CLAIRE-DSA {vessels.method}")
     if run.segments is None or run.projection is None:
         return group([run.source], name, items, finding=finding, algorithm_id=by)
     return region_group(

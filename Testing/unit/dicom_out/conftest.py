@@ -17,12 +17,14 @@ pytest.importorskip("highdicom", reason='highdicom is not installed: pip install
 from ClaireDSALib.dsa.read import ReadResult, read
 from ClaireDSALib.pipeline.analyze import analyze
 from ClaireDSALib.pipeline.report import (
+    NOT_ANSWERED,
     CaseResult,
     LabelResult,
     ModelRecord,
     OutOfDistribution,
     PairReport,
     Phases,
+    Quality,
     Reason,
     Suitability,
     Thrombus,
@@ -118,6 +120,7 @@ def found_in(study: ReadResult) -> CaseResult:
         ModelRecord(name, version, sha, task, "onnxruntime", "cpu")
         for task, name, version, sha in (
             ("labels", "some_labels", "1.2.0", "ab" * 32),
+            ("quality", "some_quality", "0.1.0", "ef" * 32),
             ("thrombus", "some_sequence", "0.3.0", "cd" * 32),
         )
     )
@@ -137,9 +140,17 @@ def _with_findings(run, *, present):
         run,
         labels=(
             LabelResult("side", tuple(side), (0.1 + 0.2, 0.65, 0.05), "right", side),
-            LabelResult("motion_artefact", ("none", "mild", "severe"), (0.2, 1 / 3, 7 / 15), "severe"),
+            LabelResult(
+                "motion_artefact",
+                ("none", "mild", "severe"),
+                (0.2, 1 / 3, 7 / 15),
+                "severe",
+                picture="subtracted_minip",
+            ),
+            LabelResult("circulation", ("anterior", "posterior"), (0.5, 0.5), NOT_ANSWERED, answered=False),
             LabelResult("a_label_of_another_bundle", ("yes", "no way"), (1e-9, 1 - 1e-9), "no way"),
         ),
+        quality=Quality("acceptable", {"good": 0.1, "acceptable": 0.7, "poor": 0.2}, "network (some_quality)"),
         out_of_distribution=OutOfDistribution(3.25, 2.5, is_outlier=True, text="unlike the training pictures"),
         suitability=Suitability(
             "thrombus",
