@@ -25,7 +25,7 @@ def numbers(summary: Summary, not_used: int) -> str:
         (str(len(summary.patients - {""})), "patients"),
         (str(len(summary.studies - {""})), "studies"),
         (str(summary.pairs), "biplane pairs"),
-        (f"{usable} ({_percent(usable, summary.runs)})", "usable"),
+        (str(usable), f"usable ({_percent(usable, summary.runs)})"),
         (str(summary.verdicts["failed"]), "failed"),
         (str(not_used), "files and runs not used"),
         (f"{summary.seconds.mean:.2f} s", "analysis, mean"),
@@ -41,7 +41,7 @@ def verdicts(summary: Summary) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(words(label))}</th><td class="n">{n}</td>'
         f'<td class="n">{_percent(n, summary.runs)}</td>'
-        f'<td class="wide">{_bar([("1", n), ("", summary.runs - n)], summary.runs)}</td>'
+        f'<td class="wide">{_bar([("-not_usable", n)], summary.runs)}</td>'
         f'<td class="why">{escape(_sentence(summary.examples.get(label, "")))}</td></tr>'
         for label, n in summary.excluded_by.most_common()
     )
@@ -79,7 +79,7 @@ def labels(summary: Summary) -> str:
             f'<tr><th scope="row">{escape(words(cls))}</th><td class="n">{summary.classes[name][cls]}</td>'
             f'<td class="n">{_percent(summary.classes[name][cls], total)}</td>'
             f'<td class="n">{summary.chances[name][cls].mean:.0%}</td>'
-            f'<td class="wide">{_bar([("4", summary.classes[name][cls]), ("", total)], total)}</td></tr>'
+            f'<td class="wide">{_bar([("0", summary.classes[name][cls])], total)}</td></tr>'
             for cls in classes
         )
         title = f"{words(name).capitalize()} <span class='hint'>({total} runs answered)</span>"
@@ -117,14 +117,14 @@ def thrombus_and_vessels(summary: Summary) -> str:
             '</div><p class="limits"><span>0</span><span>probability of thrombus</span><span>1</span></p>'
         )
     units = {
-        "vessel_length_mm": ("Length of centre lines", "mm", 1),
-        "vessel_diameter_mm": ("Mean diameter", "mm", 1),
-        "vessel_fraction": ("Share of the picture", "%", 100),
+        "vessel_length_mm": ("Length of centre lines", "mm", 1, 0),
+        "vessel_diameter_mm": ("Mean diameter", "mm", 1, 2),
+        "vessel_fraction": ("Share of the picture", "%", 100, 1),
     }
     rows = "".join(
-        f'<tr><th scope="row">{title}</th><td class="n">{m.n}</td><td class="n">{scale * m.mean:.3g} {unit}</td>'
-        f'<td class="n">{scale * m.spread:.2g} {unit}</td></tr>'
-        for name, (title, unit, scale) in units.items()
+        f'<tr><th scope="row">{title}</th><td class="n">{m.n}</td><td class="n">{scale * m.mean:.{digits}f} {unit}</td>'
+        f'<td class="n">{scale * m.spread:.{digits}f} {unit}</td></tr>'
+        for name, (title, unit, scale, digits) in units.items()
         if (m := summary.vessels.get(name)) is not None and m.n
     )
     right = _table(("Measure", "runs", "mean", "standard deviation"), rows) if rows else "<p>None segmented.</p>"
@@ -144,7 +144,7 @@ def drift(summary: Summary) -> str:
         "Runs of one patient are not independent, so p errs towards alarm.</p>"
     )
     blocks = "".join(_drift(one, summary.labels[one.label], tests) for one in sorted(found, key=lambda d: -d.distance))
-    return _card("Drift", f'{hint}<div class="two">{blocks}</div>', "drift")
+    return _card("Drift", f'{hint}<div class="two broad">{blocks}</div>', "drift")
 
 
 def reasons_section(title: str, reasons: Counter[str], name: str) -> str:
@@ -195,7 +195,7 @@ def _bar(shares: Iterable[tuple[str, float]], total: float) -> str:
     pieces = "".join(
         f'<i class="c{color}" style="width:{100 * value / max(total, 1e-9):.2f}%"></i>'
         for color, value in shares
-        if color and value > 0
+        if value > 0
     )
     return f'<div class="stackbar" aria-hidden="true">{pieces}</div>'
 

@@ -103,7 +103,8 @@ def _variant(case: Any, run: Any, variant: int) -> Any:
         setattr(dataset, keyword, year + getattr(dataset, keyword)[4:])
     if variant:
         kind = np.uint8 if dataset.BitsAllocated == 8 else np.dtype("<u2")
-        stored = np.frombuffer(dataset.PixelData, kind)[: dataset.NumberOfFrames * SIZE_PX * SIZE_PX].astype(np.float32)
+        count = int(dataset.get("NumberOfFrames", 1)) * SIZE_PX * SIZE_PX
+        stored = np.frombuffer(dataset.PixelData, kind)[:count].astype(np.float32)
         rng = np.random.default_rng([case.seed, variant, int(run.plan.seed)])
         top = 2**dataset.BitsStored - 1
         noisy = np.clip(np.round(stored + rng.normal(0, 0.004 * top, stored.shape)), 0, top).astype(kind).tobytes()
