@@ -22,8 +22,14 @@ STAGES_LITE0 = (
 )
 STAGES_TINY = ((3, 1, 1, 8, 1), (3, 2, 2, 12, 1), (5, 2, 2, 16, 1), (3, 2, 2, 24, 2))
 """A network of a few thousand parameters for tests."""
+STAGES_COMPACT = ((3, 1, 1, 16, 1), (3, 2, 3, 24, 1), (3, 2, 3, 40, 1), (3, 2, 3, 64, 1), (3, 2, 3, 96, 1))
+"""About 80 thousand parameters, for small pictures and quick experiments on a CPU."""
 
-TRUNKS = {"efficientnet_lite0": (STAGES_LITE0, 32, 1280), "tiny": (STAGES_TINY, 8, 32)}
+TRUNKS = {
+    "efficientnet_lite0": (STAGES_LITE0, 32, 1280),
+    "compact": (STAGES_COMPACT, 16, 128),
+    "tiny": (STAGES_TINY, 8, 32),
+}
 
 
 class InvertedResidual(nn.Module):

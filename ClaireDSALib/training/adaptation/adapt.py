@@ -1,0 +1,242 @@
+"""From a bundle and the pictures of two sites to a bundle for the second site, or to a refusal with its reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ClaireDSALib.models.bundle import Bundle
+from ClaireDSALib.models.networks import SharedTrunkClassifier
+from ClaireDSALib.models.weights import load_network
+from ClaireDSALib.training.adaptation.domains import Domains, split_labelled
+from ClaireDSALib.training.adaptation.guard import Verdict, judge
+from ClaireDSALib.training.adaptation.lineage import write_adapted
+from ClaireDSALib.training.adaptation.look import measure_look, restyled
+from ClaireDSALib.training.adaptation.measures import balanced_accuracies, mean_of
+from ClaireDSALib.training.adaptation.methods import NEED_LABELS, Task, class_shifts, run_method
+from ClaireDSALib.training.adaptation.prepared import Prepared, prepare_pictures
+from ClaireDSALib.training.adaptation.settings import AdaptSettings
+from ClaireDSALib.training.adaptation.sites import without_labels
+from ClaireDSALib.training.adaptation.statistics import features_of, logits_of, with_statistics_of
+from ClaireDSALib.training.calibration import fit_temperatures
+from ClaireDSALib.training.samples import LabelledPictures
+from ClaireDSALib.training.train_bundle import ACCEPTED_SHARE, training_parts
+
+DEFAULT_METHOD = "look"
+"""The method that won the simulated experiment with few labels; see ``docs/adaptation.md``."""
+MIN_TARGET = 32
+"""Target pictures below which looks and statistics are too uncertain to adapt to."""
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What came out.
+
+    Parameters
+    ----------
+    bundle : Bundle or None
+        None after a refusal.
+    accepted : bool
+    reasons : tuple of str
+        Why it was accepted or refused, in words.
+    measured : dict
+        Balanced accuracy per label before and after, by data; empty where there were no labels.
+    class_shift : list of dict
+        Class shares of both sites per label.
+    verdict : Verdict
+        Figures of the rules that need no target labels.
+    """
+
+    bundle: Bundle | None
+    accepted: bool
+    reasons: tuple[str, ...]
+    measured: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    class_shift: list[dict[str, Any]] = field(default_factory=list)
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True)
+class SiteData:
+    """Pictures for one adaptation, cached a little larger than the network's input.
+
+    Parameters
+    ----------
+    source : LabelledPictures
+    target : LabelledPictures
+        Labels are unknown but for the few that were given.
+    test : LabelledPictures or None
+        Labelled target pictures for figures only; nothing is chosen or trained with them.
+    """
+
+    source: LabelledPictures
+    target: LabelledPictures
+    test: LabelledPictures | None = None
+
+
+def adapt_bundle(
+    bundle: Bundle,
+    data: SiteData,
+    out: Path,
+    *,
+    method: str = "",
+    settings: AdaptSettings | None = None,
+    name: str = "",
+    sources: dict[str, str] | None = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> Adaptation:
+    """Adapt and, when it does no harm as far as can be told, write ``out/<name>``.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    data : SiteData
+    out : Path
+        Checkpoints and the bundle go here; an interrupted adaptation continues.
+    method : str
+        One of :data:`settings.METHODS`; empty takes :data:`DEFAULT_METHOD`.
+    settings : AdaptSettings, optional
+    name : str
+        Of the new bundle; empty appends ``_adapted`` to the parent's.
+    sources : dict
+        Words about the data for the lineage, ``source`` and ``target``.
+    report : callable
+        Gets one line of progress.
+
+    Raises
+    ------
+    ValueError
+        When there are too few target pictures or the method lacks what it needs.
+    """
+    method, settings = method or DEFAULT_METHOD, settings or AdaptSettings()
+    if len(data.target) < MIN_TARGET:
+        msg = f"adaptation needs at least {MIN_TARGET} target runs; got {len(data.target)}"
+        raise ValueError(msg)
+    before = load_network(bundle)
+    domains, train, validation = make_domains(bundle, data, settings)
+    n_labelled = len(domains.labelled) + len(domains.target_validation)
+    if method in NEED_LABELS and n_labelled == 0:
+        msg = f"method {method!r} needs labelled target runs; give --target-labels or choose another method"
+        raise ValueError(msg)
+    report(f"{len(domains.source)} source runs, {len(domains.unlabelled)} target runs, {n_labelled} of them labelled")
+    styles = [prepare_pictures(p, bundle.input_spec) for p in _restyled(train, validation, data.target)]
+    task = Task(before, domains, settings, styles[0], out / "checkpoints" / method, report)
+    shift = [s.to_dict() for s in class_shifts(task)]
+    after = run_method(method, task)
+    verdict = judge(before, after, domains, styles[1])
+    measured = _measured(before, after, domains, styles[1], data.test, bundle)
+    accepted, reasons = _decide(verdict, measured, n_labelled)
+    if not accepted:
+        return Adaptation(None, False, reasons, measured, shift, verdict)
+    calibrate_target(after, domains, styles[1], bundle)
+    written = write_adapted(
+        after,
+        bundle,
+        out / (name or f"{bundle.name}_adapted"),
+        threshold=fit_target_outliers(after, domains) if bundle.outlier_threshold is not None else None,
+        record={
+            "method": method,
+            "settings": settings.to_dict(),
+            "data": {
+                **(sources or {}),
+                "source_runs": len(domains.source) + len(domains.source_validation),
+                "target_runs": len(domains.unlabelled),
+                "labelled_target_runs": n_labelled,
+            },
+            "measured": measured,
+            "class_shift": shift,
+            "guard": verdict.to_dict(),
+            "decision": list(reasons),
+        },
+    )
+    report(f"wrote {written.folder}, hash {written.sha256}")
+    return Adaptation(written, True, reasons, measured, shift, verdict)
+
+
+def make_domains(
+    bundle: Bundle, data: SiteData, settings: AdaptSettings
+) -> tuple[Domains, LabelledPictures, LabelledPictures]:
+    """Prepared pictures of both sites, and the source's training and validation pictures."""
+    train, validation = training_parts(data.source, settings.seed)
+    target = prepare_pictures(data.target, bundle.input_spec)
+    given = target.subset(target.labelled)
+    labelled, kept_back = split_labelled(given, settings.validation_share, settings.seed)
+    hidden = Prepared(target.images, without_labels(data.target).targets, target.patients)
+    source, steering = (prepare_pictures(p, bundle.input_spec) for p in (train, validation))
+    return Domains(source, steering, labelled, kept_back, hidden, bundle.labels), train, validation
+
+
+def calibrate_target(network: nn.Module, domains: Domains, restyled_validation: Prepared, bundle: Bundle) -> None:
+    """Temperatures from the target validation where there is one, else from source validation in the target's look."""
+    pictures = domains.target_validation if len(domains.target_validation) else restyled_validation
+    found = fit_temperatures(logits_of(network, pictures), pictures.targets, bundle.labels)
+    with torch.no_grad():
+        network.temperature.copy_(torch.tensor(found))  # type: ignore[operator, union-attr]
+
+
+def fit_target_outliers(network: nn.Module, domains: Domains) -> float | None:
+    """Fit the distance part of the outlier score to the target and return the threshold that accepts its runs."""
+    if not isinstance(network, SharedTrunkClassifier):
+        return None
+    at_target = torch.from_numpy(features_of(network, domains.target_pictures))
+    components = network.outliers.axes.shape[1]
+    if len(at_target) <= components:
+        at_source = torch.from_numpy(features_of(with_statistics_of(network, domains.source), domains.source))
+        network.outliers.fit(torch.cat([at_target, at_source]))
+    else:
+        network.outliers.fit(at_target)
+    with torch.no_grad():
+        return float(torch.quantile(network.outliers(at_target), ACCEPTED_SHARE))
+
+
+def _restyled(
+    train: LabelledPictures, validation: LabelledPictures, target: LabelledPictures
+) -> tuple[LabelledPictures, LabelledPictures]:
+    own, other = measure_look(train.images), measure_look(target.images)
+    return restyled(train, own, other), restyled(validation, own, other)
+
+
+def _measured(
+    before: nn.Module,
+    after: nn.Module,
+    domains: Domains,
+    restyled_validation: Prepared,
+    test: LabelledPictures | None,
+    bundle: Bundle,
+) -> dict[str, dict[str, dict[str, float]]]:
+    sets = {"source validation in the target's look": restyled_validation}
+    if len(domains.target_validation):
+        sets["target validation"] = domains.target_validation
+    if test is not None:
+        sets["target test"] = prepare_pictures(test, bundle.input_spec)
+    return {
+        name: {
+            when: {k: round(v, 4) for k, v in balanced_accuracies(network, pictures, bundle.labels).items()}
+            for when, network in (("before", before), ("after", after))
+        }
+        for name, pictures in sets.items()
+    }
+
+
+def _decide(
+    verdict: Verdict, measured: dict[str, dict[str, dict[str, float]]], n_labelled: int
+) -> tuple[bool, tuple[str, ...]]:
+    """Target validation decides where there is one; the rules without labels decide otherwise."""
+    validation = measured.get("target validation")
+    if validation is None or not validation["before"]:
+        words = (
+            "no target labels"
+            if n_labelled == 0
+            else f"{n_labelled} target labels, all used for training: too few to keep any back"
+        )
+        return verdict.accepted, (words, *verdict.reasons)
+    first, second = mean_of(validation["before"]), mean_of(validation["after"])
+    words = f"mean balanced accuracy on target validation {first:.3f} before, {second:.3f} after"
+    if not np.isfinite(second) or second < first:
+        return False, (words, "the bundle stays as it is")
+    return True, (words,)
