@@ -30,6 +30,8 @@ APT_PACKAGES = {
     "chromium": "browser tests",
     "dicom3tools": "DICOM validation in tests",
     "dcmtk": "DICOM validation in tests",
+    "orthanc": "PACS tests",
+    "orthanc-dicomweb": "PACS tests",
 }
 
 EXTRAS = "torch,web,train,pacs,cohort,dev"

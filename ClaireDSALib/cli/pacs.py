@@ -205,9 +205,9 @@ def push(
     raise typer.Exit(SOME_FAILED if found.failed or found.skipped else DONE)
 
 
-def fetch_for_view(url: str, folder: Path) -> Path:
+def fetch_for_view(url: str, folder: Path, **options: Any) -> Path:
     """Bring the study that an address names into a folder, for the viewer; leaves the program when that fails."""
-    remote = _remote(url)
+    remote = _remote(url, **options)
     if not remote.study_uid:
         complain(f"the address must name a study: {remote.shown}/studies/UID")
         raise typer.Exit(BAD_USAGE)

@@ -6,18 +6,21 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ClaireDSALib.pacs.http_session import HttpSession, RemoteError, body_errors
 from ClaireDSALib.pacs.identity import is_uid
 from ClaireDSALib.pacs.multipart import DicomBody, MultipartError, MultipartReader, boundary_of
+
+_T = TypeVar("_T")
 
 _JSON = "application/dicom+json"
 _ANY_DICOM = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _PAGE = 200
 _MOST_PAGES = 10_000
 _MAX_JSON_BYTES = 256 * 2**20
-_CHUNK_BYTES = 256 * 1024
+_CHUNK_BYTES = 64 * 1024
+"""A broken connection loses no more than this of what had come."""
 
 _STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
 _MODALITY = "00080060"
@@ -115,17 +118,9 @@ class DicomWeb:
         path = f"/studies/{_checked(study_uid)}/series/{_checked(series_uid)}"
         path += f"/instances/{_checked(sop_instance_uid)}" if sop_instance_uid else ""
         with self._session.get(path, _ANY_DICOM) as response:
-            shown = self._session.remote.shown
-            try:
-                boundary = boundary_of(response.headers.get("Content-Type", ""))
-                for _, data in MultipartReader(response.iter_content(_CHUNK_BYTES), boundary):
-                    yield data
-            except MultipartError as problem:
-                msg = f"{shown}: {problem}"
-                raise RemoteError(msg) from problem
-            except body_errors() as problem:
-                msg = f"{shown}: the connection broke ({type(problem).__name__})"
-                raise RemoteError(msg) from problem
+            chunks = response.iter_content(_CHUNK_BYTES)
+            content_type = response.headers.get("Content-Type", "")
+            yield from (self._translated(data) for data in self._translated(_parts(chunks, content_type)))
 
     def store(self, paths: Sequence[Path], uids: Sequence[str], study_uid: str = "") -> StoreOutcome:
         """Send files in one request.
@@ -168,22 +163,35 @@ class DicomWeb:
             if len(matches) < self._page:
                 return
 
+    def _translated(self, source: Iterator[_T]) -> Iterator[_T]:
+        """The same, with errors of the connection and of the body as ours; they come up where somebody reads."""
+        shown = self._session.remote.shown
+        try:
+            yield from source
+        except MultipartError as problem:
+            msg = f"{shown}: {problem}"
+            raise RemoteError(msg) from problem
+        except body_errors() as problem:
+            msg = f"{shown}: the connection broke ({type(problem).__name__})"
+            raise RemoteError(msg) from problem
+
     def _json(self, response: Any) -> Any:
         data = bytearray()
-        try:
-            for chunk in response.iter_content(_CHUNK_BYTES):
-                data += chunk
-                if len(data) > _MAX_JSON_BYTES:
-                    msg = f"{self._session.remote.shown}: the answer has more than {_MAX_JSON_BYTES} bytes"
-                    raise RemoteError(msg, is_final=True)
-        except body_errors() as problem:
-            msg = f"{self._session.remote.shown}: the connection broke ({type(problem).__name__})"
-            raise RemoteError(msg) from problem
+        for chunk in self._translated(response.iter_content(_CHUNK_BYTES)):
+            data += chunk
+            if len(data) > _MAX_JSON_BYTES:
+                msg = f"{self._session.remote.shown}: the answer has more than {_MAX_JSON_BYTES} bytes"
+                raise RemoteError(msg, is_final=True)
         try:
             return json.loads(data) if data.strip() else []
         except (ValueError, RecursionError) as problem:
             msg = f"{self._session.remote.shown}: the answer is no JSON"
             raise RemoteError(msg) from problem
+
+
+def _parts(chunks: Iterator[bytes], content_type: str) -> Iterator[Iterator[bytes]]:
+    for _, data in MultipartReader(chunks, boundary_of(content_type)):
+        yield data
 
 
 def _outcome(answer: Mapping[str, Any], uids: Sequence[str], code: int) -> StoreOutcome:

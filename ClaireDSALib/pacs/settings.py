@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,7 @@ class ListenSettings:
 
         Examples
         --------
-        >>> chosen = ListenSettings.from_dict({"folder": "/tmp/spool", "peers": [{"ae_title": "X", "network": "::1"}]})
+        >>> chosen = ListenSettings.from_dict({"folder": "spool", "peers": ["X@::1"]})
         >>> chosen.peers[0].ae_title
         'X'
 
@@ -116,14 +116,17 @@ class ListenSettings:
         for name, make in (("limits", Limits), ("backoff", Backoff), ("tls", TlsFiles)):
             if isinstance(values.get(name), Mapping):
                 values[name] = make(**_checked(make, values[name]))
-        values["peers"] = tuple(_made(Peer, one) for one in values.get("peers", ()))
-        values["destinations"] = tuple(_made(Remote, one) for one in values.get("destinations", ()))
+        values["peers"] = tuple(_made(Peer, Peer.parse, one) for one in values.get("peers", ()))
+        values["destinations"] = tuple(_made(Remote, Remote, one) for one in values.get("destinations", ()))
         if isinstance(values.get("analysis"), Mapping):
             values["analysis"] = Settings.from_dict(values["analysis"])
         return cls(**values)
 
 
-def _made(kind: type, value: Any) -> Any:
+def _made(kind: type, parse: Callable[[str], Any], value: Any) -> Any:
+    """From a mapping, or from the one text that says it all."""
+    if isinstance(value, str):
+        return parse(value)
     return kind(**_checked(kind, value)) if isinstance(value, Mapping) else value
 
 

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -50,10 +51,12 @@ def no_socket_is_left_open(monkeypatch) -> None:
 def write_study(tmp_path) -> Callable[..., list[Path]]:
     """Write a study of small XA objects: ``write_study(n_objects)``; returns the files."""
 
+    numbers = count()
+
     def write(n_objects: int = 3, *, study_uid: str = "", frames: np.ndarray | None = None, **options) -> list[Path]:
         uid = study_uid or generate_uid()
-        folder = tmp_path / f"sent_{uid[-8:]}"
-        folder.mkdir(exist_ok=True)
+        folder = tmp_path / f"sent_{next(numbers)}"
+        folder.mkdir()
         pixels = build.raw_run(2, 16) if frames is None else frames
         return [
             build.write_run(folder / f"{number:03}.dcm", pixels, StudyInstanceUID=uid, SeriesNumber=number, **options)

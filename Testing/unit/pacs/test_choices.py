@@ -133,7 +133,7 @@ def test_settings_come_from_json_and_mistakes_are_named(tmp_path):
         ({"quiet_s": 0}, "quiet_s must be above 0"),
         ({"ae_title": "A_TITLE_THAT_IS_TOO_LONG"}, "ae_title has 1 to 16 characters"),
         ({"destinations": [{"url": "dicom://A@h:1"}] * 2}, "every destination is named once"),
-        ({"peers": ["XA1"]}, "Peer"),
+        ({"peers": ["XA1"]}, "TITLE@ADDRESS"),
         ({"tls": {"certificate": "nowhere.pem", "key": "nowhere.key"}}, "there is no file nowhere.pem"),
     ):
         with pytest.raises((ValueError, TypeError, AttributeError), match=message):

@@ -18,6 +18,7 @@ from ClaireDSALib.pacs.identity import identify
 from ClaireDSALib.pacs.push import push_files
 from ClaireDSALib.pacs.remote import Remote
 from ClaireDSALib.pacs.tls import TlsFiles
+from Testing.unit.dsa_read import dicom_builder as build
 from Testing.unit.pacs.web_server import WebServer
 
 _FAST = Backoff(first_s=0.01, longest_s=0.02)
@@ -65,9 +66,9 @@ def test_a_request_that_fails_for_good_is_not_repeated(server, open_session):
 
 
 def test_a_retrieval_that_breaks_off_keeps_what_came_and_fetches_the_rest(server, open_session, write_study, tmp_path):
-    files = write_study(4, SeriesInstanceUID="1.2.3.4")
+    files = write_study(4, SeriesInstanceUID="1.2.3.4", frames=build.raw_run(2, 192))
     server.hold(*files)
-    server.break_after = 2 * files[0].stat().st_size + 400  # within the third object
+    server.break_after = int(2.5 * files[0].stat().st_size)  # within the third object
     fetched = fetch_study(DicomWeb(open_session(server.url)), _study(files), tmp_path / "out", backoff=_FAST)
     assert (fetched.n_objects, fetched.failed) == (4, {})
     retrievals = [path for _, path, headers in server.requests if "multipart" in headers["Accept"]]
@@ -148,18 +149,14 @@ def test_stored_refused_and_postponed_objects_are_told_apart(server, write_study
 
 
 def test_one_object_that_spoils_a_request_does_not_keep_the_others(server, write_study):
-    files = write_study(3)
-    bad = files[1].stat().st_size + 4
-    files[1].write_bytes(files[1].read_bytes() + b"\0" * 4)
-    del bad
-
-    def trouble(method: str, path: str):
-        length = int(server.requests[-1][2]["Content-Length"])
-        return (400, {}, b"bad object") if length > files[1].stat().st_size + 150 else None
-
-    server.trouble = trouble
+    files = [*write_study(1, study_uid="1.7"), *write_study(1, study_uid="1.7", frames=build.raw_run(2, 32))]
+    limit = files[0].stat().st_size + 500
+    server.trouble = lambda method, path: (
+        (413, {}, b"") if int(server.requests[-1][2]["Content-Length"]) > limit else None
+    )
     pushed = push_files(WebDestination(Remote(server.url)), files, rounds=1)
-    assert len(pushed.sent) >= 2
+    assert pushed.sent == (identify(files[0]).sop_instance_uid,)
+    assert "413" in pushed.failed[identify(files[1]).sop_instance_uid]
 
 
 def test_a_destination_that_says_no_to_us_is_tried_again_later(server, write_study):

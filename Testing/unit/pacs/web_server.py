@@ -65,7 +65,7 @@ class WebServer:
                 return answer is not None
 
             def _get(self, parts: list[str]) -> None:
-                if parts[-1] in ("series", "instances"):
+                if parts[-1] in ("studies", "series", "instances"):
                     self._answer(
                         200, {"Content-Type": "application/dicom+json"}, json.dumps(self._list(parts)).encode()
                     )
@@ -84,6 +84,8 @@ class WebServer:
                 if "offset=0" not in self.path:
                     return []
                 found = [identify(path) for path in outer.files.values() if _belongs(path, parts[:-1])]
+                if parts[-1] == "studies":
+                    return [_tag("0020000D", uid) for uid in dict.fromkeys(one.study_uid for one in found)]
                 if parts[-1] == "series":
                     series = dict.fromkeys(one.series_uid for one in found)
                     return [{**_tag("0020000E", uid), **_tag("00080060", "XA")} for uid in series]
