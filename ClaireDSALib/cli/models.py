@@ -90,24 +90,36 @@ def remove(name: str) -> None:
 
 @app.command("import")
 def import_weights(
-    file: Annotated[Path, typer.Argument(help="Description (JSON) of ResNet checkpoints, or a CAVE checkpoint.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Description (JSON) of ResNets, a CAVE checkpoint, or thrombus checkpoints of all folds."),
+    ],
     out: Annotated[Path, typer.Option(help="Folder in which the bundle is made.")] = Path(),
     add_it: Annotated[bool, typer.Option("--add/--no-add", help="Add the bundle to the catalogue as well.")] = True,
-    layout: Annotated[str, typer.Option(help="resnet: torchvision's or timm's keys; cave: CAVE's.")] = "resnet",
-    name: Annotated[str | None, typer.Option(help="cave: name in the catalogue.")] = None,
+    layout: Annotated[str, typer.Option(help="resnet: torchvision's or timm's keys; cave; mittmann.")] = "resnet",
+    name: Annotated[str | None, typer.Option(help="cave, mittmann: name of the bundle.")] = None,
     size: Annotated[int | None, typer.Option(help="cave: side of its pictures, px; default from the name.")] = None,
     scaling: Annotated[str, typer.Option(help="cave: training or predict, see docs/models/vessels.md.")] = "training",
 ) -> None:
-    """Import checkpoints trained elsewhere: ResNets for labels, CAVE networks for vessels."""
+    """Import checkpoints trained elsewhere: ResNets for labels, CAVE networks for vessels, thrombus ensembles."""
     from ClaireDSALib.models.store import add as add_bundle
 
+    if layout == "mittmann":
+        from ClaireDSALib.cli.sequence import import_mittmann_checkpoints
+
+        import_mittmann_checkpoints(files, out, name, add_it=add_it)
+        return
+    if len(files) != 1:
+        typer.echo(f"Refused: layout {layout!r} takes one file; got {len(files)}", err=True)
+        raise typer.Exit(1)
+    file = files[0]
     if layout == "cave":
         from ClaireDSALib.cli.vessels import import_cave_checkpoint
 
         _or_exit(lambda: import_cave_checkpoint(file, out, name, size, scaling, add_it))
         return
     if layout != "resnet":
-        typer.echo(f"Refused: unknown layout {layout!r}; there are resnet and cave", err=True)
+        typer.echo(f"Refused: unknown layout {layout!r}; there are resnet, cave and mittmann", err=True)
         raise typer.Exit(1)
     from ClaireDSALib.models.foreign import import_checkpoints
 

@@ -1,47 +1,78 @@
-"""``claire-dsa train thrombus`` and ``claire-dsa evaluate thrombus``: the sequence network on simulated twins."""
+"""``claire-dsa train thrombus``, ``evaluate thrombus``, ``models import --layout mittmann``."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from ClaireDSALib.training.sequence_evaluate import SequenceFigures
+
 Data = Annotated[Path, typer.Option(help="Folder of prepared runs; simulated patients that are missing are added.")]
-Patients = Annotated[int, typer.Option(help="Simulated patients, twelve runs each.")]
+Patients = Annotated[int, typer.Option(help="Simulated patients.")]
 
 
 def train_thrombus(
     data: Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the bundle to write.")],
     patients: Patients = 200,
-    first_seed: Annotated[int, typer.Option(help="Seed of the first patient.")] = 2_000_000,
+    first_seed: Annotated[int, typer.Option(help="Seed of the first patient.")] = 4_000_000,
+    injections: Annotated[int, typer.Option(help="Injections per patient, two views each.")] = 4,
+    clots: Annotated[int, typer.Option(help="Occlusions per injection, beside the open run.")] = 2,
+    validation: Annotated[Path | None, typer.Option(help="Prepared runs of other patients to validate on.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Wall-clock budget of the training.")] = None,
-    epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 16,
+    epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 40,
     workers: Annotated[int, typer.Option(help="Processes that simulate.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    folds: Annotated[int, typer.Option(help="Cross-validate over this many folds of patients; 1 trains once.")] = 1,
+    test: Annotated[Path | None, typer.Option(help="Prepared runs that the folds are tested on together.")] = None,
+    variant: Annotated[
+        str, typer.Option(help="'compact', or a network of the paper, for instance 'ResNet18 + GRU'; needs --folds.")
+    ] = "compact",
+    freeze: Annotated[bool, typer.Option(help="Paper's networks: keep the CNN, train the recurrent part.")] = False,
+    weights: Annotated[Path | None, typer.Option(help="Paper's networks: pretrained weights of the CNN.")] = None,
+    accumulate: Annotated[int, typer.Option(help="Batches whose gradients are added before a step.")] = 1,
+    size: Annotated[int, typer.Option(help="Paper's networks: side of the frames.")] = 512,
 ) -> None:
     """Train the sequence network: thrombus, site, territory, phases. Run again to continue."""
     from ClaireDSALib.training.sequence_train import train_and_write
 
-    _simulate(data, patients, first_seed, workers)
-    settings = {"epochs": epochs, "batch_runs": 6, "device": device}
+    _simulate(data, patients, first_seed, workers, injections=injections, clots=clots)
+    settings: dict[str, Any] = {"epochs": epochs, "device": device, "accumulate": accumulate}
     if minutes is not None:
         settings["budget_s"] = 60 * minutes
-    folder = train_and_write(data, out, settings, report=lambda line: typer.echo(line, err=True))
+    if variant != "compact" or folds > 1:
+        paper = {"freeze": freeze, "size_px": size} if variant != "compact" else None
+        _cross_validate(data, test, out, variant, settings, paper=paper, weights=weights, folds=folds)
+        return
+    folder = train_and_write(data, out, settings, validation=validation, report=lambda line: typer.echo(line, err=True))
     typer.echo(str(folder))
 
 
 def evaluate_thrombus(
-    data: Data,
+    data: Annotated[Path | None, typer.Option(help="Folder of prepared runs; missing patients are simulated.")] = None,
+    outputs: Annotated[
+        list[Path] | None, typer.Option(help="Raw outputs of one fold (JSON of the published demonstrator); repeat.")
+    ] = None,
+    threshold: Annotated[
+        list[float] | None, typer.Option(help="With --outputs: thresholds to score at; repeat.")
+    ] = None,
     bundle: Annotated[str, typer.Option(help="Name in the catalogue or folder.")] = "dsa_sequence",
-    patients: Patients = 20,
+    patients: Patients = 40,
     first_seed: Annotated[int, typer.Option(help="Seed of the first held-out patient.")] = 3_000_000,
     workers: Annotated[int, typer.Option(help="Processes that simulate.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
-    """Measure the sequence network on simulated patients it was not trained on: views, pairs, sites, phases."""
+    """Measure the sequence network on held-out simulated patients, or score raw outputs of thrombus networks."""
+    if outputs:
+        _score_outputs(outputs, threshold or [0.5, 0.57], as_json=as_json)
+        return
+    if data is None:
+        typer.echo("Refused: give --data FOLDER, or --outputs FILE.json once per fold", err=True)
+        raise typer.Exit(2)
     from ClaireDSALib.models.catalogue import load_catalogue
     from ClaireDSALib.training.sequence_train import evaluate_bundle
 
@@ -49,23 +80,120 @@ def evaluate_thrombus(
     folder = catalogue.find(bundle).folder if bundle in catalogue.names else Path(bundle)
     _simulate(data, patients, first_seed, workers)
     found = evaluate_bundle(folder, data)
+    typer.echo(json.dumps(found.to_dict(), indent=1) if as_json else figures_text(found))
+
+
+def import_mittmann_checkpoints(files: list[Path], out: Path, name: str | None, *, add_it: bool) -> None:
+    """Import published checkpoints as one ensemble."""
+    from ClaireDSALib.models.errors import BundleError
+    from ClaireDSALib.models.sequence_mittmann import MittmannEnsemble
+    from ClaireDSALib.models.sequence_mittmann_import import import_mittmann
+
+    try:
+        folder = import_mittmann(files, out, name=name or "mittmann_thrombus")
+    except BundleError as error:
+        typer.echo(f"Refused: {error}", err=True)
+        raise typer.Exit(1) from error
+    members = MittmannEnsemble(folder).members
+    typer.echo(f"wrote {folder} with {len(members)} networks")
+    for member in members:
+        typer.echo(f"  {member['view']:8s} fold {member['fold']} {member['backbone']} + {member['cell']}")
+    if add_it:
+        typer.echo("not added to the catalogue: this ensemble is used from its folder, see docs/models/sequences.md")
+
+
+def figures_text(found: SequenceFigures) -> str:
+    """Figures of the sequence network as lines of text."""
+    lines = [f"{found.n_runs} simulated runs"]
+    for name, one in (("assessable pairs", found.assessable), ("all pairs", found.all)):
+        lines += [
+            f"{name}: {one.n_pairs}, of them {one.n_open} open",
+            f"  {'AUC, pair':32s} {one.auc_pair[0]:.3f} ({one.auc_pair[1]:.3f} to {one.auc_pair[2]:.3f})",
+            f"  {'AUC, single view':32s} {one.auc_single[0]:.3f} ({one.auc_single[1]:.3f} to {one.auc_single[2]:.3f})",
+            f"  {'MCC, pair and single view':32s} {one.mcc_pair:.3f}, {one.mcc_single:.3f}",
+            f"  {'sensitivity at specificity 0.9':32s} {one.sensitivity_at_90:.3f}",
+            f"  {'confusion, pair':32s} "
+            + "{} open right, {} false alarms, {} missed, {} found".format(*one.confusion_pair),
+        ]
+        lines += [f"  {view + ' view: AUC, MCC':32s} {a:.3f}, {m:.3f}" for view, (a, m) in one.by_view.items()]
+    hits, number = found.site_hits
+    lines.append(
+        f"{'site within 10 mm (ICA-T, M1, M2)':34s} {hits:.2f} of {number}, median {found.site_median_mm:.1f} mm"
+    )
+    lines.append(f"{'phase, share of frames':34s} {found.phase_accuracy:.3f}")
+    for site, (share, n, every, n_every) in found.sensitivity_by_site.items():
+        lines.append(f"  {site:8s} {share:.2f} of {n} assessable pairs detected, {every:.2f} of all {n_every}")
+    for area, (share, n) in found.sensitivity_by_area.items():
+        lines.append(f"  missing {area:13s} mm2: {share:.2f} of {n} pairs detected")
+    return "\n".join(lines)
+
+
+def _score_outputs(files: list[Path], thresholds: list[float], *, as_json: bool) -> None:
+    from ClaireDSALib.training.sequence_outputs import read_outputs, score_ensemble
+
+    try:
+        found = score_ensemble([read_outputs(path) for path in files], thresholds)
+    except ValueError as error:
+        typer.echo(f"Refused: {error}", err=True)
+        raise typer.Exit(1) from error
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=1))
+        typer.echo(json.dumps([one.to_dict() for one in found], indent=1))
         return
-    typer.echo(f"{found.n_runs} simulated runs in {found.n_pairs} pairs")
-    for name, area in (("AUC, pair", found.auc_pair), ("AUC, single view", found.auc_single)):
-        typer.echo(f"{name:34s} {area[0]:.3f} ({area[1]:.3f} to {area[2]:.3f})")
-    typer.echo(f"{'MCC, pair and single view':34s} {found.mcc_pair:.3f}, {found.mcc_single:.3f}")
-    typer.echo(f"{'site within 10 mm (ICA-T, M1, M2)':34s} {found.site_hits[0]:.2f} of {found.site_hits[1]}")
-    typer.echo(f"{'phase, share of frames':34s} {found.phase_accuracy:.3f}")
-    for site, (share, number) in found.sensitivity_by_site.items():
-        typer.echo(f"  {site:8s} {share:.2f} of {number} pairs detected")
+    typer.echo(f"mean of {len(files)} folds, {found[0].n} pairs")
+    for one in found:
+        table = "TN {} FP {} FN {} TP {}".format(*one.confusion)
+        typer.echo(
+            f"{one.name:9s} AUC {one.auc[0]:.3f} ({one.auc[1]:.3f} to {one.auc[2]:.3f})  at {one.threshold:.2f}: "
+            f"MCC {one.mcc:.3f} sensitivity {one.sensitivity:.2f} specificity {one.specificity:.2f} ({table}); "
+            f"sensitivity at specificity 0.9: {one.sensitivity_at_90:.2f}"
+        )
 
 
-def _simulate(folder: Path, patients: int, first_seed: int, workers: int) -> None:
+def _cross_validate(
+    data: Path,
+    test: Path | None,
+    out: Path,
+    variant: str,
+    settings: dict[str, Any],
+    *,
+    paper: dict[str, Any] | None,
+    weights: Path | None,
+    folds: int,
+) -> None:
+    from ClaireDSALib.models.networks.mittmann import VARIANTS
+    from ClaireDSALib.training.sequence_cross_validation import compact_recipe, cross_validate, mittmann_recipe
+    from ClaireDSALib.training.sequence_examples import load_examples
+    from ClaireDSALib.training.sequence_mittmann_fit import MittmannFitSettings
+    from ClaireDSALib.training.sequence_paper import table
+
+    if test is None or folds < 2 or variant not in ("compact", *VARIANTS):
+        names = ", ".join(("compact", *VARIANTS))
+        typer.echo(f"Refused: needs --test FOLDER, --folds 2 or more and a --variant of: {names}", err=True)
+        raise typer.Exit(2)
+    if paper is None:
+        recipe = compact_recipe(settings)
+    else:
+        backbone, cell = VARIANTS[variant]
+        chosen = {key: value for key, value in settings.items() if key != "budget_s"}
+        recipe = mittmann_recipe(MittmannFitSettings(backbone=backbone, cell=cell, **chosen, **paper), weights)
+    found = cross_validate(
+        list(load_examples(data)),
+        list(load_examples(test)),
+        recipe,
+        out,
+        folds=folds,
+        separate_views=paper is not None,
+        report=lambda line: typer.echo(line, err=True),
+    )
+    typer.echo(table({variant: found}))
+
+
+def _simulate(
+    folder: Path, patients: int, first_seed: int, workers: int, *, injections: int = 3, clots: int = 1
+) -> None:
     from ClaireDSALib.cli.console import bar
     from ClaireDSALib.training.sequence_data import SequenceDataPlan, generate
 
-    plan = SequenceDataPlan(folder, patients, first_seed)
+    plan = SequenceDataPlan(folder, patients, first_seed, injections, clots)
     with bar("simulating") as tell:
         generate(plan, workers=workers, progress=lambda done, total: tell(done / total, f"patient {done} of {total}"))

@@ -166,7 +166,12 @@ def _blocks(stack: npt.NDArray[np.float32], side: int = 5) -> npt.NDArray[np.flo
     frames, rows, columns = len(stack), stack.shape[1] // side, stack.shape[2] // side
     if rows == 0 or columns == 0:
         return stack.reshape(frames, -1)
-    return stack[:, : rows * side, : columns * side].reshape(frames, rows, side, columns, side).mean((2, 4)).reshape(frames, -1)
+    return (
+        stack[:, : rows * side, : columns * side]
+        .reshape(frames, rows, side, columns, side)
+        .mean((2, 4))
+        .reshape(frames, -1)
+    )
 
 
 def _spans(times: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -73,7 +73,9 @@ def _varied(maps: Tensor, groups: Tensor, generator: torch.Generator) -> Tensor:
     gain = (0.85 + 0.3 * torch.rand(count, generator=generator))[groups].to(maps.device)
     grain = (0.03 * torch.rand(count, generator=generator))[groups].to(maps.device)
     varied = maps.clone()
-    noise = torch.randn(maps[:, _OPACITIES].shape, generator=generator).to(maps.device)
+    field = torch.randn(maps[:, :1].shape, generator=generator)  # one field for all channels, in random proportions
+    share = torch.randn((len(maps), len(_OPACITIES), 1, 1), generator=generator)
+    noise = (field * share).to(maps.device)
     varied[:, _OPACITIES] = maps[:, _OPACITIES] * gain[:, None, None, None] + noise * grain[:, None, None, None]
     return varied
 

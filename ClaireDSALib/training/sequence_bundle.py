@@ -116,7 +116,6 @@ def export_sequence(network: SequenceNet, path: Path, size_px: int) -> None:
     """
     import onnx
 
-
     class Flat(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -18,7 +18,7 @@ from ClaireDSALib.models.networks.sequence_net import MAP_STRIDE, FramesOutput, 
 from ClaireDSALib.models.sequence_input import with_neighbours
 from ClaireDSALib.training.sequence_assessable import assessable, twin_groups
 from ClaireDSALib.training.sequence_augment import MapsBatch, augment, site_targets
-from ClaireDSALib.training.sequence_cache import FeatureCache, RunFeatures, unpack_maps
+from ClaireDSALib.training.sequence_cache import NETWORK_PX, FeatureCache, RunFeatures, unpack_maps
 from ClaireDSALib.training.sequence_examples import SequenceExample, unpack
 
 _AVERAGE = 0.997
@@ -32,11 +32,13 @@ class SequenceFitSettings:
     epochs: int = 30
     learning_rate: float = 2e-3
     weight_decay: float = 2e-2
-    batch_groups: int = 8
+    batch_groups: int = 5
     """Groups of twins in a batch."""
+    size_px: int = NETWORK_PX
+    """Side of the temporal channels, a multiple of 32."""
     versions: int = 2
     """Versions of every run in the feature cache: whole, and thinned in time."""
-    frames_every: int = 4
+    frames_every: int = 6
     """Every how-manieth run of a batch also goes through the recurrent branch."""
     twin_weight: float = 0.5
     site_weight: float = 0.2
@@ -87,9 +89,7 @@ def fit(
     """
     torch.manual_seed(settings.seed)
     network = (network or SequenceNet()).to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = torch.optim.swa_utils.AveragedModel(
-        network, avg_fn=_running_mean, use_buffers=True
-    )
+    averaged = torch.optim.swa_utils.AveragedModel(network, avg_fn=_running_mean, use_buffers=True)
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     state: dict[str, Any] = {"epoch": 0, "best": float("inf"), "weights": network.state_dict(), "spent_s": 0.0}
     if checkpoint.exists():
@@ -98,7 +98,11 @@ def fit(
         averaged.load_state_dict(state["averaged"])
         optimiser.load_state_dict(state["optimiser"])
         report(f"resumed after epoch {state['epoch']}")
-    caches = caches or (FeatureCache(train, settings.versions, settings.seed), FeatureCache(validation))
+    size_px = settings.size_px
+    caches = caches or (
+        FeatureCache(train, settings.versions, settings.seed, size_px),
+        FeatureCache(validation, size_px=size_px),
+    )
     loop = _Loop(train, caches[0], settings)
     for epoch in range(state["epoch"], settings.epochs):
         start = time.perf_counter()
@@ -122,11 +126,16 @@ def fit(
 
 @torch.no_grad()
 def predict(
-    network: SequenceNet, examples: Sequence[SequenceExample], device: str = "cpu", *, mirrored: bool = True
+    network: SequenceNet,
+    examples: Sequence[SequenceExample],
+    device: str = "cpu",
+    *,
+    mirrored: bool = True,
+    size_px: int = NETWORK_PX,
 ) -> SequenceOutputs:
     """Outputs of a network; as in use, the mean over run and mirror image unless ``mirrored`` is False."""
     network.eval()
-    cache = FeatureCache(examples)
+    cache = FeatureCache(examples, size_px=size_px)
     found: dict[str, list[Any]] = {"maps": [], "frames": [], "sites": [], "share": [], "phases": []}
     for index in range(len(examples)):
         one = cache.get(index)
@@ -142,7 +151,7 @@ def predict(
             phases = (phases + recurrent.phases) / 2
         found["maps"].append(float(logit))
         found["frames"].append(float(second))
-        found["sites"].append(_hottest(site))
+        found["sites"].append(_hottest(site, examples[index].stack.shape[-1]))
         found["share"].append(float(territory.sigmoid().mean()))
         found["phases"].append(phases.cpu().numpy())
     return SequenceOutputs(
@@ -165,7 +174,7 @@ def validation_loss(
     if len(examples) == 0:
         return {"all": float("inf")}
     network.eval()
-    cache = cache or FeatureCache(examples)
+    cache = cache or FeatureCache(examples, size_px=settings.size_px)
     usable = assessable(examples)
     losses: list[dict[str, float]] = []
     for members in np.array_split(np.arange(len(examples)), max(1, len(examples) // 24)):
@@ -194,7 +203,9 @@ def maps_loss(
     alike, however many there are.
     """
     usable_runs = torch.from_numpy(usable).to(labels.device)
-    weight = torch.where(labels > 0, 1 / labels[usable_runs].sum().clamp_min(1), 1 / (1 - labels[usable_runs]).sum().clamp_min(1))
+    weight = torch.where(
+        labels > 0, 1 / labels[usable_runs].sum().clamp_min(1), 1 / (1 - labels[usable_runs]).sum().clamp_min(1)
+    )
     bce = nn.functional.binary_cross_entropy_with_logits(output.thrombus, labels, reduction="none")
     yes_no = (bce * weight)[usable_runs].sum() / 2
     pairs = (groups[:, None] == groups[None]) & (labels[:, None] > labels[None]) & usable_runs[:, None]
@@ -265,7 +276,8 @@ class _Loop:
         rng = np.random.default_rng([self._settings.seed, epoch])
         order = rng.permutation(len(self._groups))
         for first in range(0, len(order), self._settings.batch_groups):
-            yield np.concatenate([self._groups[g] for g in order[first : first + self._settings.batch_groups]])
+            members = np.concatenate([self._groups[g] for g in order[first : first + self._settings.batch_groups]])
+            yield members[self._usable[members]]
 
     def _losses(
         self, network: SequenceNet, members: npt.NDArray[np.intp], epoch: int, generator: torch.Generator
@@ -297,7 +309,10 @@ def _batch(
     chosen = [examples[int(i)] for i in members]
     maps = torch.from_numpy(np.stack([unpack_maps(f.maps) for f in features]))
     territory = torch.from_numpy(np.stack([e.territory for e in chosen]).astype(np.float32) / 255)
+    territory = nn.functional.adaptive_avg_pool2d(territory[:, None], maps.shape[-1] // MAP_STRIDE)[:, 0]
+    scale = maps.shape[-1] / chosen[0].stack.shape[-1]
     site = torch.tensor([e.site if e.thrombus else (float("nan"),) * 2 for e in chosen], dtype=torch.float32)
+    site = (site + 0.5) * scale - 0.5
     labels = torch.tensor([float(e.thrombus) for e in chosen])
     numbers = np.empty(len(chosen), np.int64)
     for number, group in enumerate(twin_groups(chosen)):
@@ -331,7 +346,7 @@ def _varied_frames(one: RunFeatures, device: str, generator: torch.Generator) ->
     return frames.to(device), course.to(device)
 
 
-def _hottest(site: Tensor) -> tuple[float, float]:
+def _hottest(site: Tensor, stack_px: int) -> tuple[float, float]:
     """Centre of mass of the 3 x 3 cells around the hottest one, in pixels of the stack."""
     heat = site.flatten().softmax(0).view_as(site).cpu().numpy()
     row, column = np.unravel_index(int(heat.argmax()), heat.shape)
@@ -339,7 +354,8 @@ def _hottest(site: Tensor) -> tuple[float, float]:
     part = heat[rows, columns]
     grid = np.mgrid[rows, columns][:, : part.shape[0], : part.shape[1]]
     centre = (grid * part).sum((1, 2)) / part.sum()
-    return float((centre[0] + 0.5) * MAP_STRIDE - 0.5), float((centre[1] + 0.5) * MAP_STRIDE - 0.5)
+    cell = stack_px / heat.shape[0]
+    return float((centre[0] + 0.5) * cell - 0.5), float((centre[1] + 0.5) * cell - 0.5)
 
 
 def _step(network: SequenceNet, optimiser: torch.optim.Optimizer, rate: float) -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ClaireDSALib.models.networks.sequence_net import SequenceNet
 from ClaireDSALib.training.sequence_assessable import assessable
 from ClaireDSALib.training.sequence_bundle import write_sequence_bundle
-from ClaireDSALib.training.sequence_data import STACK_PX
+from ClaireDSALib.training.sequence_cache import NETWORK_PX
 from ClaireDSALib.training.sequence_evaluate import SequenceFigures, best_threshold, evaluate, fuse_pairs
 from ClaireDSALib.training.sequence_examples import SequenceExample, load_examples
 from ClaireDSALib.training.sequence_fit import SequenceFitSettings, SequenceOutputs, fit, predict
@@ -79,7 +79,7 @@ def finish(
     kept = [validation[i] for i in np.flatnonzero(usable)]
     pairs = fuse_pairs(kept, outputs.mixed(mix)[usable])
     threshold = best_threshold(pairs.truth, pairs.logits)
-    write_sequence_bundle(network, out, size_px=STACK_PX, threshold=threshold, temperature=1.0, training=settings)
+    write_sequence_bundle(network, out, size_px=NETWORK_PX, threshold=threshold, temperature=1.0, training=settings)
     return evaluate(validation, outputs, mix=mix, temperature=1.0, threshold=threshold)
 
 
