@@ -180,12 +180,13 @@ def _progress() -> Iterator[Tell]:
         with bar("cohort") as shown:
             yield lambda state: shown(state.done / state.total if state.total else 0.0, str(state))
         return
-    told = {"at": 0.0, "step": ""}
+    told: tuple[float, str] = (0.0, "")
 
     def tell(state: CohortProgress) -> None:
+        nonlocal told
         now = time.monotonic()
-        if state.step != told["step"] or now - float(told["at"]) > _TELL_EVERY_S or state.done == state.total:
-            told.update(at=now, step=state.step)
+        if state.step != told[1] or now - told[0] > _TELL_EVERY_S or state.done == state.total:
+            told = (now, state.step)
             complain(str(state))
 
     yield tell

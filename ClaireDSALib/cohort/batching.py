@@ -37,6 +37,7 @@ class BatchingEngine:
     """
 
     def __init__(self, engine: Engine, largest: int, wait_s: float = _WAIT_S) -> None:
+        self.name, self.device = engine.name, engine.device
         self._engine = engine
         self._largest = largest
         self._wait_s = wait_s
@@ -44,14 +45,6 @@ class BatchingEngine:
         self.sizes: list[int] = []
         """Pictures in each of the latest batches."""
         threading.Thread(target=self._serve, daemon=True, name="batches").start()
-
-    @property
-    def name(self) -> str:
-        return self._engine.name
-
-    @property
-    def device(self) -> str:
-        return self._engine.device
 
     def run(self, images: FloatArray) -> EngineOutputs:
         """Outputs of ``(B, C, S, S)`` pictures; blocks until the batch they went into is done."""

@@ -41,9 +41,9 @@ class RayEngine:
         self._spec = spec
         self._own = not ray.is_initialized()
         if self._own:
-            here = {} if address else {"include_dashboard": False}
+            here: dict[str, Any] = {} if address else {"include_dashboard": False}
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **here)
-        options = {"num_cpus": spec.threads, "num_gpus": gpus_per_worker, "max_concurrency": spec.slots}
+        options: dict[str, Any] = {"num_cpus": spec.threads, "num_gpus": gpus_per_worker, "max_concurrency": spec.slots}
         self._actor = ray.remote(**options)(_Actor)
         self._actors: dict[int, Any] = {}
         self._waiting: dict[Any, int] = {}
@@ -52,7 +52,8 @@ class RayEngine:
     def start(self) -> int:
         """Ask Ray for a worker; it may have to wait for a free place."""
         number = next(self._numbers)
-        actor = self._actors[number] = self._actor.remote(self._spec)
+        actor: Any = self._actor.remote(self._spec)
+        self._actors[number] = actor
         self._waiting[actor.prepare.remote()] = number
         return number
 

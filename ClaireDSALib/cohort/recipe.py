@@ -89,7 +89,7 @@ def make_recipe(settings: Settings) -> Recipe:
     catalogue = load_catalogue()
     bundles: dict[str, BundleRef] = {}
     labels: Mapping[str, tuple[str, ...]] = {}
-    names: dict[str, str] = {}
+    names: dict[str, Any] = {}
     for task, field in _TASKS.items():
         wish = getattr(settings, field)
         entry = catalogue.default(task) if wish == "auto" else None

@@ -124,10 +124,10 @@ def test_the_summary_counts_what_the_rows_say(fill):
 
 
 def test_a_change_between_years_is_drift_and_none_is_none(fill):
-    """Forty runs in one year are all AP, forty in the next all lateral; devices stay half and half."""
+    """Twenty runs in one year are all AP, twenty in the next all lateral; devices stay half and half."""
     results = []
-    for k in range(80):
-        year, p = (2023, 0.9) if k < 40 else (2024, 0.1)
+    for k in range(40):
+        year, p = (2023, 0.9) if k < 20 else (2024, 0.1)
         run = made_up_run(f"{k:04x}", acquired_at=f"{year}0506070809.0")
         device = 0.9 if k % 2 else 0.1
         labels = (
@@ -143,7 +143,7 @@ def test_a_change_between_years_is_drift_and_none_is_none(fill):
         results.append((unit, made_up_result(dataclasses.replace(run, labels=labels)), f"{year}0506"))
     projection, device = summarise(read_rows(fill(results)), LABELS).drift()
     assert projection.distance == 1.0
-    assert projection.p_value < 1e-10
+    assert projection.p_value < 1e-6
     assert device.distance == 0.0
     assert device.p_value > 0.9
 
