@@ -81,18 +81,48 @@ def perfusion_maps(run: SmallRun, *, drawn_region: npt.NDArray[np.bool_] | None 
     ValueError
         For fewer than four frames, when no artery is found, or when the drawn region shows no contrast.
     """
+    aif = input_function(run, drawn_region)
+    response, perfused = impulse_responses(run, aif)
+    return _summary(response, perfused, aif)
+
+
+def input_function(run: SmallRun, drawn_region: npt.NDArray[np.bool_] | None = None) -> InputFunction:
+    """The drawn input function, or the one found; refuses a run that is too short for a passage.
+
+    Raises
+    ------
+    ValueError
+        As :func:`perfusion_maps`.
+    """
     if len(run.times_s) < FEWEST_FRAMES:
         msg = f"deconvolution needs at least {FEWEST_FRAMES} frames; got {len(run.times_s)}"
         raise ValueError(msg)
-    aif = drawn_input_function(run, drawn_region) if drawn_region is not None else find_input_function(run)
+    return drawn_input_function(run, drawn_region) if drawn_region is not None else find_input_function(run)
+
+
+def impulse_responses(run: SmallRun, aif: InputFunction) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Impulse response of every cell and where contrast arrives.
+
+    Parameters
+    ----------
+    run : SmallRun
+    aif : InputFunction
+        Its curve is on the times of the run; its region may lie on another grid.
+
+    Returns
+    -------
+    response : (N, h, w) float32 ndarray
+        1/s, ``SAMPLE_S`` apart, from the arrival at the input on.
+    perfused : (h, w) bool ndarray
+    """
     kept = run.times_s <= run.times_s[0] + LONGEST_S
     times = run.times_s[kept]
     small = run.smoothed(_SMOOTHING * max(run.grid))[kept]
     grid = np.arange(times[0], times[-1] + SAMPLE_S / 2, SAMPLE_S)
     sampling = interpolation_matrix(times, grid)
-    inverse = _inverse(sampling @ aif.curve[kept]) @ sampling / SAMPLE_S  # (N, T): all that one pixel's curve needs
+    inverse = _inverse(sampling @ aif.curve[kept]) @ sampling / SAMPLE_S  # (N, T): all that one cell's curve needs
     response = (inverse.astype(np.float32) @ small.reshape(len(small), -1)).reshape(-1, *run.grid)
-    return _summary(response, _perfused(small, aif), aif)
+    return response, _perfused(small, aif)
 
 
 def deconvolve(

@@ -62,7 +62,8 @@ class SmallRun:
 
     def smoothed(self, sigma_px: float) -> npt.NDArray[np.float32]:
         """Opacity blurred in the plane, ``(T, h, w)``; ``sigma_px`` in cells of the grid."""
-        return ndimage.gaussian_filter(self.opacity, (0, sigma_px, sigma_px), mode="nearest", truncate=3.0)
+        opacity = np.asarray(self.opacity, np.float32)
+        return ndimage.gaussian_filter(opacity, (0, sigma_px, sigma_px), mode="nearest", truncate=3.0)
 
     def cells_of(self, region: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Cells of the grid that a region ``(H, W)`` of the run covers by more than half."""

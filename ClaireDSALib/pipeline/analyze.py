@@ -21,6 +21,7 @@ import numpy as np
 
 from ClaireDSALib.dsa.series import DsaSeries, Pair, Skipped
 from ClaireDSALib.pipeline import provenance
+from ClaireDSALib.pipeline.before_after import compare_before_after
 from ClaireDSALib.pipeline.fusion import judge_pair
 from ClaireDSALib.pipeline.model_set import ModelSet, is_out_of_memory
 from ClaireDSALib.pipeline.progress import (
@@ -90,19 +91,25 @@ def analyze(
     runs: list[RunReport] = []
     arrays: dict[str, Mapping[str, np.ndarray]] = {}
     findings: dict[str, SequenceFindings] = {}
+    states: dict[str, RunState] = {}
     for number, one in enumerate(series):
         state, report = _analyze_run(one, settings, models, _part(progress, number, len(series), one.run_id), cancel)
         found = state.arrays
+        states[one.run_id] = state
         runs.append(report)
         arrays[one.run_id] = found
         if state.findings is not None:
             findings[one.run_id] = state.findings
         if on_run is not None:
             on_run(report, found)
+    reperfusion, compared = compare_before_after(states, settings.before_after) if settings.perfusion else ((), {})
+    for run_id, pictures in compared.items():
+        arrays[run_id] = {**arrays[run_id], **pictures}
     progress(Progress(1.0, "done"))
     report_of_case = CaseReport(
         runs=tuple(runs),
         pairs=tuple(judge_pair(pair, findings) for pair in pairs),
+        reperfusion=reperfusion,
         skipped=tuple(SkippedRecord(s.source, s.reason) for s in skipped),
         provenance=provenance.collect(
             settings,

@@ -129,6 +129,32 @@ class Phases:
 
 
 @dataclass(frozen=True)
+class Perfusion:
+    """Perfusion by deconvolution with an arterial input function.
+
+    CBF (1/s) and CBV (no unit) are relative to the input function; MTT and Tmax are seconds. The maps are the arrays
+    ``cbf``, ``cbv``, ``mtt`` and ``tmax``; a coarse grid that spans the image, NaN where nothing arrives.
+    """
+
+    input_source: Literal["automatic", "drawn"]
+    input_px: tuple[float, float]
+    """(row, column) of the middle of the input region, in pixels of the run."""
+    input_area_px: int
+    """Pixels of the run that the input region covers."""
+    input_peak: float
+    """Largest mean opacity of the input region, log attenuation."""
+    medians: Mapping[str, float] = field(default_factory=dict)
+    """Map -> median over the tissue that is perfused."""
+    late_share: float | None = None
+    """Share of that tissue whose Tmax is later than ``late_after_s``."""
+    late_after_s: float = 0.0
+    curves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Region -> mean opacity in every frame: ``input``, ``prompt`` and ``late`` tissue."""
+    text: str = ""
+    """What limits these maps, in words."""
+
+
+@dataclass(frozen=True)
 class Acquisition:
     """What was acquired, from the header and the pixels."""
 
@@ -208,6 +234,7 @@ class RunReport:
     vessels: Vessels | None = None
     thrombus: Thrombus | None = None
     phases: Phases | None = None
+    perfusion: Perfusion | None = None
     arrays: Mapping[str, str] = field(default_factory=dict)
     """Name -> one line saying shape, unit and meaning."""
     files: Mapping[str, str] = field(default_factory=dict)
@@ -246,6 +273,51 @@ class PairReport:
 
 
 @dataclass(frozen=True)
+class ViewComparison:
+    """One view before and after treatment, laid over each other."""
+
+    before: str
+    """Run taken before treatment; after: the run of the same view taken afterwards."""
+    after: str
+    reason: str
+    """Why these two, in words."""
+    flow_ratio: float | None = None
+    """Prompt tissue flow before over after, each relative to its own input function."""
+    flow_ratio_low: float | None = None
+    flow_ratio_high: float | None = None
+    late_share: float | None = None
+    """Share of the tissue still fed late after treatment."""
+    similarity: float | None = None
+    """Correlation of the fine detail of both runs after registration."""
+    shift_px: tuple[float, float] | None = None
+    """(row, column), pixels of the run before treatment."""
+    rotation_deg: float | None = None
+    scale: float | None = None
+    arrays: Mapping[str, str] = field(default_factory=dict)
+    """Name -> shape and meaning of the arrays that the comparison adds to those of the run before treatment."""
+    error: str = ""
+    """Why these two could not be compared."""
+
+
+@dataclass(frozen=True)
+class Reperfusion:
+    """Before and after treatment: share of the lost tissue that is perfused again; an estimate, not a reading."""
+
+    views: tuple[ViewComparison, ...]
+    fraction: float | None = None
+    """Median of the estimate, 0 to 1; the interval covers 95 %."""
+    low: float | None = None
+    high: float | None = None
+    etici_estimate: str = ""
+    """Grade that the fraction would have: 0, 1, 2a, 2b50, 2b67, 2c or 3; low and high are those of the interval."""
+    etici_low: str = ""
+    etici_high: str = ""
+    lost_share: float | None = None
+    """Estimated share of the injected circulation without flow before treatment."""
+    text: str = ""
+
+
+@dataclass(frozen=True)
 class SkippedRecord:
     """A file that was not used and why."""
 
@@ -259,6 +331,7 @@ class CaseReport:
 
     runs: tuple[RunReport, ...]
     pairs: tuple[PairReport, ...] = ()
+    reperfusion: tuple[Reperfusion, ...] = ()
     skipped: tuple[SkippedRecord, ...] = ()
     provenance: Provenance = field(default_factory=Provenance)
     schema_version: str = SCHEMA_VERSION

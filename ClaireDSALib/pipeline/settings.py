@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -31,6 +32,12 @@ class Settings:
         Compute the temporal maps (time to peak ...).
     segment_unsuitable : bool
         Segment vessels of unsuitable runs too; the report marks them.
+    perfusion : bool
+        Compute perfusion maps, and compare runs before and after treatment.
+    input_regions : mapping of str to (row, column, height, width)
+        Run -> box in pixels in which the arterial input function is measured; found automatically in other runs.
+    before_after : tuple of (str, str)
+        Runs before and after treatment, of one view each; found from times and angles when empty.
     fast : bool
         Take the vessels from the quality bundle's pass, the real-time path for laptops, instead of the vessel bundle.
     """
@@ -47,6 +54,9 @@ class Settings:
     maps: bool = True
     segment_unsuitable: bool = False
     fast: bool = False
+    perfusion: bool = True
+    input_regions: Mapping[str, tuple[float, float, float, float]] = field(default_factory=dict, hash=False)
+    before_after: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -57,6 +67,14 @@ class Settings:
             if getattr(self, name) not in allowed:
                 msg = f"{name} must be one of {allowed}; got {getattr(self, name)!r}"
                 raise ValueError(msg)
+
+        for run_id, box in self.input_regions.items():
+            if len(box) != 4 or not all(math.isfinite(side) for side in box):
+                msg = f"the input region of run {run_id!r} must be (row, column, height, width) in pixels; got {box}"
+                raise ValueError(msg)
+        if bad := [pair for pair in self.before_after if len(pair) != 2 or pair[0] == pair[1]]:
+            msg = f"before_after must name two different runs each, before and after treatment; got {bad}"
+            raise ValueError(msg)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Settings:
@@ -74,8 +92,17 @@ class Settings:
         values = dict(data)
         if "suitability_rules" in values:
             values["suitability_rules"] = tuple(values["suitability_rules"])
+        if "before_after" in values:
+            values["before_after"] = tuple(tuple(pair) for pair in values["before_after"])
+        if "input_regions" in values:
+            values["input_regions"] = {run_id: tuple(box) for run_id, box in values["input_regions"].items()}
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return {**dataclasses.asdict(self), "suitability_rules": [dict(rule) for rule in self.suitability_rules]}
+        return {
+            **dataclasses.asdict(self),
+            "suitability_rules": [dict(rule) for rule in self.suitability_rules],
+            "before_after": [list(pair) for pair in self.before_after],
+            "input_regions": {run_id: list(box) for run_id, box in self.input_regions.items()},
+        }

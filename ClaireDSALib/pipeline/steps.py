@@ -20,6 +20,7 @@ from ClaireDSALib.pipeline.report import (
     Acquisition,
     LabelResult,
     OutOfDistribution,
+    Perfusion,
     Phases,
     Quality,
     RunReport,
@@ -28,8 +29,10 @@ from ClaireDSALib.pipeline.report import (
     Vessels,
 )
 from ClaireDSALib.pipeline.settings import Settings
+from ClaireDSALib.pipeline.steps_perfusion import Passage, collect, map_perfusion, show_arteries
 
 if TYPE_CHECKING:
+    from ClaireDSALib.dsa.small_run import SmallRunBuilder
     from ClaireDSALib.models.quality_reader import QualityFindings
     from ClaireDSALib.models.sequence_reader import SequenceFindings
 
@@ -59,6 +62,11 @@ class RunState:
     phases: Phases | None = None
     findings: SequenceFindings | None = None
     """What the sequence network said; kept for judging the pair."""
+    perfusion: Perfusion | None = None
+    small: SmallRunBuilder | None = None
+    """The run on a coarse grid, gathered while another step read its frames."""
+    passage: Passage | None = None
+    """Kept for comparing runs before and after treatment."""
     motion: str = "none"
     notes: list[str] = field(default_factory=list)
     timings_s: dict[str, float] = field(default_factory=dict)
@@ -89,6 +97,7 @@ class RunState:
             vessels=self.vessels,
             thrombus=self.thrombus,
             phases=self.phases,
+            perfusion=self.perfusion,
             arrays=dict(self.descriptions),
             warnings=self.series.warnings,
             notes=tuple(self.notes),
@@ -268,9 +277,15 @@ def read_sequence(state: RunState) -> None:
     if state.series.n_frames < _MIN_SEQUENCE:
         state.notes.append(f"Thrombus and phases were not assessed: {state.series.n_frames} frames are too few.")
         return
+    from ClaireDSALib.dsa.opacity_frames import iter_opacity
+
     with state.step("sequence"):
         found = state.models.read_sequence(
-            _cancellable(state), state.series.times_s, state.series.shape, bundle, state.settings
+            collect(state, iter_opacity(state.opacity_frames)),
+            state.series.times_s,
+            state.series.shape,
+            bundle,
+            state.settings,
         )
         state.phases = Phases(found.phases, f"sequence network ({bundle})", _rounded(found.phase_probabilities))
         if reason := _why_left_out(state):
@@ -322,7 +337,9 @@ STEPS: tuple[tuple[str, Callable[[RunState], None]], ...] = (
     ("quality", grade),
     ("vessels", segment),
     ("sequence", read_sequence),
+    ("arteries", show_arteries),
     ("maps", map_times),
+    ("perfusion", map_perfusion),
 )
 
 _MIN_SEQUENCE = 4
@@ -444,13 +461,6 @@ def _why_left_out(state: RunState) -> str:
         out_of_distribution=state.out_of_distribution,
     )
     return next((reason.text for reason in verdict.reasons if reason.severity == "exclude"), "")
-
-
-def _cancellable(state: RunState) -> Iterator[npt.NDArray[np.float32]]:
-    for index in range(state.series.n_frames):
-        if state.cancel():
-            raise Cancelled
-        yield state.opacity_frames.read(index)
 
 
 def _rounded(probabilities: npt.NDArray[np.floating]) -> tuple[tuple[float, ...], ...]:
