@@ -1,0 +1,152 @@
+"""NRRD files for 3D Slicer: projections and maps with spacing, masks as named, coloured segments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ClaireDSALib.export.atomic import writing
+from ClaireDSALib.export.dicom_codes import SEGMENT_TYPES
+from ClaireDSALib.export.dicom_segments import SEGMENT_COLORS
+from ClaireDSALib.pipeline.report import CaseResult
+
+Spacing = tuple[float, float]
+
+SEGMENT_NAMES = {"vessels": "Vessels", "arteries": "Arteries", "veins": "Veins", "centerline": "Centre lines"}
+"""Array name -> name of the segment, as in the scene of 3D Slicer."""
+
+_CENTERLINE_COLOR = (255, 219, 89)
+_VOLUMES = (
+    "minip", "subtracted_minip", "opacity", "time_to_peak", "arrival_time", "mean_transit_time", "area_under_curve",
+    "peak_opacity", "vessel_probability",
+)  # fmt: skip
+"""Arrays of the size of a frame that are worth computing with."""
+
+
+def write_case_nrrd(result: CaseResult, folder: str | Path) -> list[Path]:
+    """Write ``<run>/<array>.nrrd`` and ``<run>/vessels.seg.nrrd`` of every run.
+
+    Parameters
+    ----------
+    result : CaseResult
+    folder : path
+        Made when missing.
+
+    Returns
+    -------
+    list of Path
+    """
+    written = []
+    for run in result.report.runs:
+        arrays, place = result.arrays.get(run.run_id, {}), Path(folder) / run.run_id
+        spacing = run.acquisition.pixel_spacing_mm
+        written += [write_nrrd(place / f"{n}.nrrd", arrays[n], spacing) for n in _VOLUMES if n in arrays]
+        masks = {name: arrays[name] for name in SEGMENT_NAMES if name in arrays}
+        if masks:
+            written.append(write_segments(place / "vessels.seg.nrrd", masks, spacing))
+    return written
+
+
+def write_nrrd(path: Path, array: npt.NDArray[Any], spacing_mm: Spacing | None = None) -> Path:
+    """Write ``(H, W)`` as a volume of one slice, placed as the scene of 3D Slicer places it.
+
+    Parameters
+    ----------
+    path : Path
+        Ends with ``.nrrd``.
+    array : (H, W) ndarray
+        Keeps its type.
+    spacing_mm : (row, column), optional
+        1 mm per pixel is written when it is unknown, and ``ClaireDSA_spacing:=unknown`` says so.
+
+    Raises
+    ------
+    ValueError
+        When the array is not ``(H, W)``.
+    """
+    return _write(path, _image(np.asarray(array)[None], spacing_mm))
+
+
+def write_segments(path: Path, masks: Mapping[str, npt.NDArray[np.bool_]], spacing_mm: Spacing | None = None) -> Path:
+    """Write masks as a segmentation that 3D Slicer opens with names, colours and terminology.
+
+    Parameters
+    ----------
+    path : Path
+        Ends with ``.seg.nrrd``.
+    masks : mapping of str to (H, W) bool ndarray
+        Any of ``vessels``, ``arteries``, ``veins``, ``centerline``; they may overlap, so each is a layer.
+    spacing_mm : (row, column), optional
+
+    Raises
+    ------
+    ValueError
+        When there is no mask, or the masks differ in shape.
+    """
+    names = [name for name in SEGMENT_NAMES if name in masks]
+    shapes = {np.shape(masks[name]) for name in names}
+    if len(shapes) != 1:
+        msg = f"segments need masks of one shape; got {sorted(map(str, shapes)) or 'none'} for {names}"
+        raise ValueError(msg)
+    layers = np.stack([np.asarray(masks[name], np.uint8) for name in names], axis=-1)[None]
+    image = _image(layers, spacing_mm)
+    for key, value in _segment_keys(names, layers.shape[1:3]).items():
+        image.SetMetaData(key, value)
+    return _write(path, image)
+
+
+def _image(array: npt.NDArray[Any], spacing_mm: Spacing | None) -> Any:
+    import SimpleITK
+
+    if array.ndim not in (3, 4):
+        msg = f"a picture is (H, W); got shape {array.shape[1:]}"
+        raise ValueError(msg)
+    row, column = spacing_mm or (1.0, 1.0)
+    image = SimpleITK.GetImageFromArray(array, isVector=array.ndim == 4)
+    image.SetSpacing((column, row, 1.0))
+    image.SetOrigin((-column * (array.shape[2] - 1) / 2, -row * (array.shape[1] - 1) / 2, 0.0))
+    image.SetMetaData("ClaireDSA_spacing", "unknown" if spacing_mm is None else "known")
+    image.SetMetaData("ClaireDSA_use", "research only, not a medical device")
+    return image
+
+
+def _segment_keys(names: list[str], shape: tuple[int, ...]) -> dict[str, str]:
+    """Header fields of a Slicer segmentation (vtkMRMLSegmentationStorageNode)."""
+    keys = {
+        "Segmentation_MasterRepresentation": "Binary labelmap",
+        "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
+        "Segmentation_ReferenceImageExtentOffset": "0 0 0",
+        "Segmentation_ConversionParameters": "",
+    }
+    for number, name in enumerate(names):
+        color = SEGMENT_COLORS.get(name, _CENTERLINE_COLOR)
+        code = SEGMENT_TYPES.get(name, SEGMENT_TYPES["vessels"])
+        fields = {
+            "ID": name,
+            "Name": SEGMENT_NAMES[name],
+            "NameAutoGenerated": "0",
+            "Color": " ".join(f"{part / 255:.6f}" for part in color),
+            "ColorAutoGenerated": "0",
+            "Extent": f"0 {shape[1] - 1} 0 {shape[0] - 1} 0 0",
+            "LabelValue": "1",
+            "Layer": str(number),
+            "Tags": (
+                "TerminologyEntry:Segmentation category and type - DICOM master list"
+                f"~SCT^123037004^Anatomical Structure~SCT^{code.value}^{code.meaning}~^^"
+                "~Anatomic codes - DICOM master list~^^~^^|"
+            ),
+        }
+        keys |= {f"Segment{number}_{field}": value for field, value in fields.items()}
+    return keys
+
+
+def _write(path: Path, image: Any) -> Path:
+    import SimpleITK
+
+    with writing(path) as temporary:
+        SimpleITK.WriteImage(image, str(temporary), useCompression=True)
+    return path
