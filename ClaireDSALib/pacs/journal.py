@@ -23,6 +23,10 @@ CREATE TABLE objects (
     received_at REAL NOT NULL     -- seconds since 1970
 );
 CREATE INDEX objects_of_study ON objects (study_uid);
+CREATE TABLE superseded (
+    path TEXT PRIMARY KEY,        -- an older version's file, kept while an analysis may read it
+    study_uid TEXT NOT NULL
+);
 CREATE TABLE studies (
     study_uid TEXT PRIMARY KEY,
     state TEXT NOT NULL,          -- receiving, analysing, sending, done, nothing, aside

@@ -186,7 +186,7 @@ class Receiver:
     def _file(self, incoming: IncomingObject, identity: ObjectIdentity, peer: str) -> None:
         digest = file_digest(incoming.path)
         place = self._spool.keep(incoming.path, identity, digest)
-        arrival, superseded = self._queue.add_object(
+        arrival, unneeded = self._queue.add_object(
             identity,
             path=place,
             n_bytes=incoming.n_bytes,
@@ -194,8 +194,8 @@ class Receiver:
             peer=peer,
             wakes=is_to_analyse(identity.sop_class_uid),
         )
-        if superseded and arrival != "newer":  # an older version may be under analysis; it goes with its study
-            durable.remove(self._spool.folder / superseded)
+        if unneeded:
+            durable.remove(self._spool.folder / unneeded)
         if arrival in ("new", "newer"):
             self._metrics.count("objects_received_total")
             self._metrics.count("received_bytes_total", incoming.n_bytes)
@@ -230,7 +230,7 @@ def adopt_orphans(spool: Spool, queue: StudyQueue) -> int:
             spool.set_aside(path, f"found in the spool: {problem}")
             continue
         digest = file_digest(path)
-        _, superseded = queue.add_object(
+        _, unneeded = queue.add_object(
             identity,
             path=place,
             n_bytes=path.stat().st_size,
@@ -238,8 +238,8 @@ def adopt_orphans(spool: Spool, queue: StudyQueue) -> int:
             peer="found in the spool",
             wakes=is_to_analyse(identity.sop_class_uid),
         )
-        if superseded:
-            durable.remove(spool.folder / superseded)
+        if unneeded:
+            durable.remove(spool.folder / unneeded)
     for folder in (spool.folder / "objects").iterdir():
         if folder.is_dir() and not any(folder.iterdir()):
             shutil.rmtree(folder, ignore_errors=True)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
+import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -117,6 +118,7 @@ class Spool:
         self.folder = folder
         self._reserve_bytes = reserve_bytes
         self._free_bytes = free_bytes
+        self._tidying = threading.Lock()
         for name in ("incoming", "objects", "results", "aside"):
             (folder / name).mkdir(parents=True, exist_ok=True)
             (folder / name).chmod(0o700)  # patients' data
@@ -140,7 +142,8 @@ class Spool:
         """
         study, instance = short_key(identity.study_uid), short_key(identity.sop_instance_uid)
         relative = Path("objects", study, f"{instance}-{digest[:16]}.dcm")
-        durable.move_into_place(temporary, self.folder / relative)
+        with self._tidying:  # or the folder could go between its making and its use
+            durable.move_into_place(temporary, self.folder / relative)
         return relative.as_posix()
 
     def set_aside(self, path: Path, reason: str) -> Path | None:
@@ -178,7 +181,14 @@ class Spool:
         """Every received object, as places below the folder."""
         return sorted(path.relative_to(self.folder).as_posix() for path in (self.folder / "objects").glob("*/*.dcm"))
 
-    def delete_study(self, study_uid: str) -> None:
-        """Delete received objects and results of a study."""
-        for name in ("objects", "results"):
-            shutil.rmtree(self.folder / name / short_key(study_uid), ignore_errors=True)
+    def delete_files(self, study_uid: str, places: Sequence[str], revision: int) -> None:
+        """Delete these received objects of a study and its results up to a revision; later ones stay."""
+        for place in places:
+            durable.remove(self.folder / place)
+        key = short_key(study_uid)
+        for number in range(1, revision + 1):
+            shutil.rmtree(self.folder / "results" / key / f"revision_{number}", ignore_errors=True)
+        with self._tidying:
+            for name in ("objects", "results"):
+                with contextlib.suppress(OSError):  # not empty, or not there
+                    (self.folder / name / key).rmdir()

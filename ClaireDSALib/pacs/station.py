@@ -261,9 +261,10 @@ class Station:
         _LOG.error("study %s: set aside: %s", short_key(job.study_uid), reason)
 
     def _tidy(self) -> bool:
-        for study_uid in self.queue.settled_before(time.time() - self.settings.keep_days * _DAY_S):
-            self.queue.forget_files(study_uid)
-            self.spool.delete_study(study_uid)
+        moment = time.time() - self.settings.keep_days * _DAY_S
+        for study_uid in self.queue.settled_before(moment):
+            places, revision = self.queue.forget_files(study_uid, moment)
+            self.spool.delete_files(study_uid, places, revision)
             _LOG.info("study %s: files deleted after %g days", short_key(study_uid), self.settings.keep_days)
         return False
 

@@ -72,9 +72,9 @@ class StudyQueue:
         arrival : {"new", "known", "newer", "ours"}
             ``known``: the same object came before; ``newer``: another version replaced it; ``ours``: a
             result of this queue came back, and is not filed.
-        superseded : str
-            Place of the file that is no longer needed: the older version's, or for ``known`` and ``ours`` the given
-            one unless it is the very file that is filed. Empty when there is none.
+        unneeded : str
+            The given place when its file is not needed: for ``ours``, and for ``known`` unless it is the very file
+            that is filed. Else empty.
         """
         with self._journal.transaction() as do:
             uid = identity.sop_instance_uid
@@ -89,8 +89,11 @@ class StudyQueue:
                 "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 uid, identity.study_uid, identity.sop_class_uid, path, n_bytes, digest, peer, self._journal.now(),
             )  # fmt: skip
+            do("DELETE FROM superseded WHERE path = ?", path)
+            if before is not None and before["path"]:
+                do("INSERT OR IGNORE INTO superseded VALUES (?, ?)", before["path"], identity.study_uid)
             self._touch_study(do, identity.study_uid, wakes)
-            return ("new", "") if before is None else ("newer", before["path"])
+            return ("new" if before is None else "newer"), ""
 
     def next_study(self, quiet_s: float) -> StudyJob | None:
         """Claim the study that has been complete longest: no object arrived for ``quiet_s`` seconds."""
@@ -201,10 +204,31 @@ class StudyQueue:
             )
             return [row["study_uid"] for row in rows.fetchall()]
 
-    def forget_files(self, study_uid: str) -> None:
-        """Note that a study's files were deleted; that they were received stays known."""
+    def forget_files(self, study_uid: str, moment: float) -> tuple[list[str], int]:
+        """Note that a study's files are no longer needed; that they were received stays known.
+
+        Returns
+        -------
+        places : list of str
+            Received objects that may be deleted now; none when the study woke up meanwhile.
+        revision : int
+            Results up to this one may be deleted too.
+        """
         with self._journal.transaction() as do:
+            study = do(
+                "SELECT revision FROM studies WHERE study_uid = ? AND state IN ('done', 'nothing') AND settled_at < ?",
+                study_uid, moment,
+            ).fetchone()  # fmt: skip
+            if study is None:
+                return [], 0
+            rows = do(
+                "SELECT path FROM objects WHERE study_uid = ? AND path != ''"
+                " UNION SELECT path FROM superseded WHERE study_uid = ?",
+                study_uid, study_uid,
+            ).fetchall()  # fmt: skip
             do("UPDATE objects SET path = '' WHERE study_uid = ?", study_uid)
+            do("DELETE FROM superseded WHERE study_uid = ?", study_uid)
+            return [row["path"] for row in rows], study["revision"]
 
     def known_paths(self) -> set[str]:
         """Places of all objects that are filed."""

@@ -195,9 +195,27 @@ def test_files_of_finished_studies_are_named_after_their_time_and_their_objects_
     _analysed(queue, clock, destinations=())
     _add(queue, "1.9", uid="6.6")
     assert queue.settled_before(clock.now_s + 1) == ["1.1"]
-    queue.forget_files("1.1")
+    places, revision = queue.forget_files("1.1", clock.now_s + 1)
+    assert (len(places), revision) == (1, 1)
     assert queue.settled_before(clock.now_s + 1) == []
     assert queue.known_paths() == {"objects/6.6-d"}
+
+
+def test_older_versions_of_an_object_are_given_up_with_their_study_unless_they_are_current_again(queue, clock):
+    for digest in ("a", "b", "a"):
+        assert _add(queue, uid="5.5", digest=digest)[1] == ""
+    clock.now_s += _QUIET_S
+    queue.finish_analysis(queue.next_study(_QUIET_S), [], ())
+    assert queue.known_paths() == {"objects/5.5-a"}
+    assert sorted(queue.forget_files("1.1", clock.now_s + 1)[0]) == ["objects/5.5-a", "objects/5.5-b"]
+
+
+def test_files_of_a_study_that_woke_up_are_not_given_up(queue, clock):
+    _analysed(queue, clock, destinations=())
+    assert queue.settled_before(clock.now_s + 1) == ["1.1"]
+    _add(queue)  # between the question and the deletion
+    assert queue.forget_files("1.1", clock.now_s + 1) == ([], 0)
+    assert len(queue.known_paths()) == 2
 
 
 def test_nothing_of_a_transaction_that_fails_is_kept(journal, queue):
