@@ -67,7 +67,7 @@ def temporal_channels(stack: npt.NDArray[np.float32], times_s: npt.NDArray[np.fl
 
 
 def first_contrast_s(stack: npt.NDArray[np.float32], times_s: npt.NDArray[np.float64]) -> float:
-    """When contrast first shows, interpolated between frames; the first frame when it never does or is there already."""
+    """When contrast first shows, interpolated; the first frame when it never does or is there already."""
     strength = _strongest(stack)
     there = np.flatnonzero(strength >= _FIRST_LEVEL)
     first = int(there[0]) if len(there) else 0

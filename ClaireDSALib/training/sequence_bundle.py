@@ -56,7 +56,7 @@ def write_sequence_bundle(
         "required_packages_version": {"claire-dsa": "0.1.0"},
         "name": "Thrombus and phases of a cerebral angiographic run",
         "task": "Thrombus yes/no with site and missing territory, and the phase of every frame, from a whole run",
-        "description": "Temporal maps of a whole run and a recurrent network over its frames; trained on simulated runs only.",
+        "description": "Temporal maps of a run and a recurrent network over its frames; trained on simulated runs.",
         "authors": "The CLAIRE-DSA developers",
         "copyright": "Apache-2.0",
         "data_source": "simulated by claire-dsa",

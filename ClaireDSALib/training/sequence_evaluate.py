@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -210,7 +211,7 @@ def _share(found: npt.NDArray[np.bool_]) -> tuple[float, int]:
 
 def _by_area(pairs: Pairs, cut: float) -> dict[str, tuple[float, int]]:
     table = {}
-    for low, high in zip(AREAS_MM2[:-1], AREAS_MM2[1:], strict=True):
+    for low, high in pairwise(AREAS_MM2):
         inside = pairs.truth & (pairs.missing_mm2 >= low) & (pairs.missing_mm2 < high)
         name = f"{low:.0f} to {high:.0f}" if np.isfinite(high) else f"{low:.0f} or more"
         table[name] = _share(pairs.logits[inside] >= cut)

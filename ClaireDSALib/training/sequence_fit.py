@@ -115,9 +115,8 @@ def fit(
         state |= {"epoch": epoch + 1, "last": network.state_dict(), "averaged": averaged.state_dict()}
         state |= {"optimiser": optimiser.state_dict(), "settings": asdict(settings)}
         _save(state, checkpoint)
-        report(
-            f"epoch {epoch + 1}/{settings.epochs} train {_words(losses)} validation {_words(value)} {state['spent_s']:.0f} s"
-        )
+        words = f"train {_words(losses)} validation {_words(value)} {state['spent_s']:.0f} s"
+        report(f"epoch {epoch + 1}/{settings.epochs} {words}")
         if state["spent_s"] > settings.budget_s:
             break
     network.load_state_dict(state["weights"])

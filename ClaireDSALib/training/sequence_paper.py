@@ -25,8 +25,8 @@ PAPER_ENSEMBLE = {"test set 1 (102 pairs)": (0.77, 0.94), "test set 2 (109 pairs
 """MCC and AUC of the best four networks together, pairs; set 2 adds seven pairs with inconspicuous distal changes."""
 
 WARNING = (
-    "The data differ: the paper's figures are from patients of one centre, ours from simulated runs. They stand side by "
-    "side to show the same measures, not to say which is better."
+    "The data differ: the paper's figures are from patients of one centre, ours from simulated runs. They stand side "
+    "by side to show the same measures, not to say which is better."
 )
 
 _COLUMNS = ("PA", "LAT", "PA + LAT")
