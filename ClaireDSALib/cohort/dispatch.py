@@ -97,7 +97,7 @@ class Dispatcher:
         Raises
         ------
         RuntimeError
-            When workers cannot start at all.
+            When workers cannot start at all, or cannot write what they found.
         """
         waiting: Job | None = next(jobs, None)
         while waiting is not None or self._open():
@@ -152,7 +152,7 @@ class Dispatcher:
             return
         hands.heard_at = time.monotonic()
         if event.unable:
-            msg = f"no worker can start: {event.unable}"
+            msg = f"the workers cannot go on: {event.unable}"
             raise RuntimeError(msg)
         if event.ready:
             hands.ready, self._start_deaths = True, 0

@@ -32,7 +32,7 @@ class Event:
 
     @classmethod
     def said(cls, worker: int, message: Answer | str) -> Event:
-        """What a worker's message means: an answer, or at its start why it cannot work (nothing when it can)."""
+        """What a worker's message means: an answer, or why it cannot work (empty when it just started and can)."""
         if isinstance(message, Answer):
             return cls(worker, answer=message)
         return cls(worker, ready=not message, unable=message)

@@ -17,7 +17,7 @@ from ClaireDSALib.cohort.units import Unit
 _VERSION = 1
 _TABLES = """
 CREATE TABLE IF NOT EXISTS files(
-  path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, study TEXT, mark TEXT, centre TEXT, reason TEXT, seen INTEGER);
+  path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, study TEXT, mark TEXT, centre TEXT, reason TEXT, seen INTEGER);
 CREATE INDEX IF NOT EXISTS files_of_study ON files(study);
 CREATE TABLE IF NOT EXISTS studies(study TEXT PRIMARY KEY, digest TEXT);
 CREATE TABLE IF NOT EXISTS units(
@@ -94,12 +94,13 @@ class Index:
         """Whether the file is known as it is now; then it is marked as met."""
         found = self._db.execute(
             "UPDATE files SET seen = ? WHERE path = ? AND size = ? AND mtime_ns = ? AND centre = ?",
-            (self._seen, path, size, mtime_ns, centre),
+            (self._seen, _stored(path), size, mtime_ns, centre),
         )
         return found.rowcount > 0
 
     def add_file(self, file: FoundFile) -> None:
-        values = (file.path, file.size, file.mtime_ns, file.study, file.mark, file.centre, file.reason, self._seen)
+        study = _shown(file.study)
+        values = (_stored(file.path), file.size, file.mtime_ns, study, file.mark, file.centre, file.reason, self._seen)
         self._db.execute("INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,?)", values)
 
     def end_scan(self) -> None:
@@ -143,7 +144,7 @@ class Index:
             "SELECT path, size, mtime_ns, study, mark, centre, reason FROM files WHERE study = ? ORDER BY path",
             (study,),
         )
-        return [FoundFile(*row) for row in rows]
+        return [FoundFile(_path(row[0]), *row[1:]) for row in rows]
 
     def put_plan(
         self, study: str, digest: str, units: Sequence[PlannedUnit], refused: Iterable[tuple[str, str]]
@@ -154,7 +155,9 @@ class Index:
                 self._db.execute(f"DELETE FROM {table} WHERE study = ?", (study,))
             for planned in units:
                 self._add_unit(study, planned)
-            self._db.executemany("INSERT INTO refused VALUES (?,?,?)", [(study, *one) for one in refused])
+            self._db.executemany(
+                "INSERT INTO refused VALUES (?,?,?)", [(study, _shown(source), why) for source, why in refused]
+            )
             self._db.execute("INSERT OR REPLACE INTO studies VALUES (?,?)", (study, digest))
 
     # Units
@@ -192,7 +195,8 @@ class Index:
 
     def not_used(self) -> Iterator[tuple[str, str]]:
         """Every file or run that was not used, and why."""
-        yield from self._db.execute("SELECT path, reason FROM files WHERE reason <> '' ORDER BY path")
+        files = self._db.execute("SELECT path, reason FROM files WHERE reason <> '' ORDER BY path")
+        yield from ((_shown(_path(path)), reason) for path, reason in files)
         yield from self._db.execute("SELECT source, reason FROM refused ORDER BY source")
 
     def _digest(self, study: str) -> str:
@@ -207,7 +211,7 @@ class Index:
             if self._db.execute("INSERT OR IGNORE INTO runs VALUES (?,?)", (run_id, study)).rowcount:
                 fresh.append(run_id)
             else:
-                self._db.execute("INSERT INTO refused VALUES (?,?,?)", (study, unit.paths[0], _TWICE))
+                self._db.execute("INSERT INTO refused VALUES (?,?,?)", (study, _shown(unit.paths[0]), _TWICE))
         if not fresh:
             return
         self._db.execute(
@@ -227,6 +231,19 @@ class Index:
                 json.dumps(unit.paths),
             ),
         )
+
+
+def _stored(path: str) -> bytes:
+    """File names are bytes and need not be UTF-8, while text in SQLite must be."""
+    return path.encode("utf-8", "surrogateescape")
+
+
+def _path(stored: bytes) -> str:
+    return stored.decode("utf-8", "surrogateescape")
+
+
+def _shown(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _open(path: Path) -> sqlite3.Connection:

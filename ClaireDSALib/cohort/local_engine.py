@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -46,7 +47,8 @@ class LocalEngine:
         """Start a worker and return its number."""
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=serve, args=(theirs, self._spec), daemon=True)
-        process.start()
+        with _environment_of(self._spec):
+            process.start()
         theirs.close()
         number = next(self._numbers)
         self._children[number] = _Child(process, ours)
@@ -89,6 +91,18 @@ class LocalEngine:
         return events
 
 
+@contextlib.contextmanager
+def _environment_of(spec: WorkerSpec) -> Iterator[None]:
+    """What the child inherits: numpy is imported, and asks for its threads, before any line of ours runs there."""
+    before = dict(os.environ)
+    try:
+        limit_threads(spec)
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def serve(pipe: Connection, spec: WorkerSpec) -> None:
     """A worker's main: jobs in, answers out, gone as soon as the pipe closes.
 
@@ -111,7 +125,10 @@ def serve(pipe: Connection, spec: WorkerSpec) -> None:
     _send(pipe, "", lock)
 
     def work(job: Job) -> None:
-        answer = core.process(job)
+        try:
+            answer: Answer | str = core.process(job)
+        except Exception as error:  # noqa: BLE001 - the process boundary: a full disk stops the cohort, with its reason
+            answer = f"{type(error).__name__}: {error}"
         _send(pipe, answer, lock)
 
     pool = ThreadPoolExecutor(spec.slots)

@@ -104,8 +104,11 @@ class _Actor:
             return f"{type(error).__name__}: {error}"
         return ""
 
-    def process(self, job: Job) -> Answer:
-        return self._core.process(job)
+    def process(self, job: Job) -> Answer | str:
+        try:
+            return self._core.process(job)
+        except Exception as error:  # noqa: BLE001 - as in the local engine
+            return f"{type(error).__name__}: {error}"
 
 
 def _how_it_ended(error: BaseException) -> str:

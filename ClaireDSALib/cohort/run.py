@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,7 @@ def run_cohort(
     CohortBusyError
         When another call works in ``out``.
     RuntimeError
-        When no worker can start.
+        When no worker can start, or results cannot be written.
     ValueError
         For a list that cannot be read.
     """
@@ -266,27 +266,33 @@ def _product_analyst(recipe: Recipe, lanes: int) -> AnalystSpec:
 def _write_outputs(places: Places, index: Index, recipe: Recipe, options: CohortOptions, analysed: int) -> CohortResult:
     from ClaireDSALib.cohort.page import write_page
     from ClaireDSALib.cohort.table import write_csv, write_failures, write_table
-    from ClaireDSALib.export.atomic import write_text, writing
+    from ClaireDSALib.export.atomic import write_text
 
     store = Store(places.results)
     counts = write_table(places.table, index, store, recipe, with_dates=options.with_dates)
     write_failures(places.failures, places.table)
     if options.write_csv:
         write_csv(places.csv, places.table)
-    not_used = 0
-    with writing(places.not_used) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        stream.write("source\treason\n")
-        for source, reason in index.not_used():
-            stream.write(f"{_cell(source)}\t{_cell(reason)}\n")
-            not_used += 1
+    not_used = _write_list(places.not_used, ("source", "reason"), index.not_used())
     if options.with_sources:
-        with writing(places.sources) as temporary, temporary.open("w", encoding="utf-8") as stream:
-            stream.write("run_id\tsource\n")
-            for unit in index.units():
-                stream.writelines(f"{run_id}\t{_cell(path)}\n" for run_id in unit.run_ids for path in unit.paths)
+        found = ((run_id, path) for unit in index.units() for run_id in unit.run_ids for path in unit.paths)
+        _write_list(places.sources, ("run_id", "source"), found)
     write_text(places.record, json.dumps({"recipe": recipe.to_dict(), "recipe_sha256": recipe.sha256}, indent=1) + "\n")
     write_page(places, index, store, recipe)
     return CohortResult(counts.runs, counts.failed, analysed, not_used, places.table, places.page)
+
+
+def _write_list(path: Path, head: tuple[str, str], lines: Iterable[tuple[str, str]]) -> int:
+    """Two columns, tab-separated; how many lines there are below the head."""
+    from ClaireDSALib.export.atomic import writing
+
+    count = 0
+    with writing(path) as temporary, temporary.open("w", encoding="utf-8", errors="surrogateescape") as stream:
+        stream.write("\t".join(head) + "\n")
+        for first, second in lines:
+            stream.write(f"{_cell(first)}\t{_cell(second)}\n")
+            count += 1
+    return count
 
 
 def _cell(text: str) -> str:

@@ -1,6 +1,8 @@
 """From files to units: by headers, once, and only what is a run."""
 
 import os
+import re
+import sys
 import zipfile
 from pathlib import Path
 
@@ -107,8 +109,6 @@ def test_a_list_that_cannot_be_read_is_refused(tmp_path, text, told):
     ("mode", "shown"), [("auto", r"centre [0-9a-f]{6}"), ("institution", "General"), ("folder", "north"), ("none", "")]
 )
 def test_the_centre_comes_from_where_the_user_says(write_runs, an_index, tmp_path, mode, shown):
-    import re
-
     write_runs("one", folder=tmp_path / "in" / "north", InstitutionName="General")
     (unit,) = _discover(tmp_path / "in", an_index, tmp_path, centre_from=mode)
     assert re.fullmatch(shown, unit.centre)
@@ -119,6 +119,18 @@ def test_the_cohorts_own_folder_is_never_searched(write_runs, tmp_path):
     write_runs("two", folder=folder / "out")
     (place,) = places_of(folder)
     assert [one.path.name for one in candidates(place, leave_out=folder / "out")] == ["one.dcm"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_file_name_need_not_be_text(write_runs, an_index, tmp_path):
+    folder = write_runs("one")
+    strange = folder / os.fsdecode(b"\xff\xfe.dcm")
+    (folder / "one.dcm").rename(strange)
+    (unit,) = _discover(folder, an_index, tmp_path)
+    assert Path(unit.paths[0]).is_file()
+    strange.write_text("no picture")
+    assert _discover(folder, an_index, tmp_path) == []
+    assert [reason for _, reason in an_index.not_used()] == ["not a DICOM file"]
 
 
 def test_a_damaged_index_is_made_again(write_runs, tmp_path):

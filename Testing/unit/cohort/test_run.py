@@ -104,6 +104,16 @@ def test_when_models_cannot_be_loaded_no_run_is_marked_as_failed(write_runs, qui
     assert quick_cohort(tmp_path / "in").failed == 0
 
 
+def test_a_disk_that_takes_nothing_stops_the_cohort_and_marks_no_run(write_runs, quick_cohort, tmp_path):
+    folder = write_runs("one")
+    (tmp_path / "out" / "work" / "results").mkdir(parents=True)
+    (tmp_path / "out" / "work" / "results" / "drafts").symlink_to("/proc/no/such/place")
+    with pytest.raises(RuntimeError, match="the workers cannot go on"):
+        quick_cohort(folder)
+    (tmp_path / "out" / "work" / "results" / "drafts").unlink()
+    assert quick_cohort(folder).failed == 0
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="record locks are POSIX")
 def test_two_calls_do_not_work_in_one_folder(write_runs, quick_cohort, start_cohort, tmp_path):
     folder = write_runs(*NAMES)
