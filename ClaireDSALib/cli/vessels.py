@@ -24,7 +24,7 @@ def train_vessels(
     first_seed: Seed = 7_000_000,
     anatomy: Anatomy = None,
     minutes: Annotated[float | None, typer.Option(help="Wall-clock budget of the training.")] = None,
-    steps: Annotated[int, typer.Option(help="Batches of six patches.")] = 6000,
+    steps: Annotated[int, typer.Option(help="Batches of eight patches.")] = 6000,
     times: Annotated[bool, typer.Option(help="Use the early and late parts of the passage.")] = True,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:

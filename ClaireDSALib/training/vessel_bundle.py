@@ -28,7 +28,6 @@ def write_vessel_bundle(
     network: VesselNet,
     folder: Path,
     *,
-    channels: tuple[int, ...],
     version: str = "0.1.0",
     training: Mapping[str, Any] | None = None,
 ) -> None:
@@ -39,8 +38,6 @@ def write_vessel_bundle(
     network : VesselNet
         Rounded in place to the stored precision.
     folder : Path
-    channels : tuple of int
-        Widths of the network's levels.
     version : str
     training : mapping, optional
         Settings of the training, for ``configs/train.json``.
@@ -59,7 +56,7 @@ def write_vessel_bundle(
         "work_px": [MIN_WORK_PX, MAX_WORK_PX],
         "onnx": ONNX_FILE,
         "weights": WEIGHTS_FILE,
-        "network": {"type": "VesselNet", "arguments": {"channels": list(channels), "in_channels": network.in_channels}},
+        "network": {"type": "VesselNet", "arguments": {"channels": list(network.channels), "in_channels": network.in_channels}},
     }
     _write(folder, "metadata", _metadata(version, inputs) | {"vessels": section})
     _write(folder, "inference", _inference())
@@ -120,7 +117,7 @@ def _metadata(version: str, inputs: tuple[str, ...]) -> dict[str, Any]:
         "required_packages_version": {"claire-dsa": "0.1.0"},
         "name": "Vessels, arteries and veins of a cerebral angiogram",
         "task": "Vessel, artery and vein masks on the minimum intensity projection of a cerebral angiographic run",
-        "description": "Residual U-Net on peak opacity with its early and late part; trained on simulated runs only.",
+        "description": "U-Net on peak opacity with its early and late part; trained on simulated runs only.",
         "authors": "The CLAIRE-DSA developers",
         "copyright": "Apache-2.0",
         "data_source": "simulated by claire-dsa",

@@ -21,6 +21,8 @@ THRESHOLDS = tuple(round(0.2 + 0.05 * k, 2) for k in range(13))
 SMALLEST = (5e-5, 1e-4, 2e-4, 4e-4)
 SEEDS = (0.0, 0.7, 0.85, 0.95)
 _PIXELS_PER_PICTURE = 4000
+_SLOPES = (0.1, 5.0)
+"""Slopes outside say that the validation set is too small, not that the network is that badly calibrated."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def _platt(
         return float(np.mean(np.logaddexp(0, z) - y * z))
 
     slope, shift = optimize.minimize(loss, np.array([1.0, 0.0]), method="Nelder-Mead").x
-    return float(max(slope, 0.05)), float(shift)
+    return float(np.clip(slope, *_SLOPES)), float(shift)
 
 
 def _calibrated(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from monai.losses import DiceCELoss
+from monai.losses import DiceLoss
 from torch import nn
 
 from ClaireDSALib.models.networks.vessel_net import VesselNet
@@ -22,6 +22,7 @@ from ClaireDSALib.training.vessel_patches import draw_batch
 _MULTIPLE = 16
 _SEVERE_WEIGHT = 0.35
 """Truth does not move with the patient, so it is off in runs of severe motion: they teach what artefacts look like."""
+_CROSS_ENTROPY_WEIGHT = 2.0
 _UNTIMED_WEIGHT = 0.7
 """Runs without frames say less about arteries and veins."""
 
@@ -31,9 +32,9 @@ class VesselFitSettings:
     """Choices of one training."""
 
     steps: int = 2000
-    batch: int = 6
-    patch_px: int = 192
-    learning_rate: float = 3e-3
+    batch: int = 8
+    patch_px: int = 128
+    learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     validate_every: int = 200
     seed: int = 0
@@ -41,6 +42,21 @@ class VesselFitSettings:
     budget_s: float = float("inf")
     half: bool = True
     """Convolve in bfloat16 where that is faster; weights stay single."""
+
+
+class DiceAndCrossEntropy(nn.Module):
+    """Dice loss of each channel over the batch plus binary cross entropy.
+
+    MONAI's ``DiceCELoss`` takes the softmax over channels for its second part, which is wrong for channels that overlap.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dice = DiceLoss(sigmoid=True, batch=True)
+
+    def forward(self, logits: torch.Tensor, truths: torch.Tensor) -> torch.Tensor:
+        cross = nn.functional.binary_cross_entropy_with_logits(logits, truths)
+        return self.dice(logits, truths) + _CROSS_ENTROPY_WEIGHT * cross
 
 
 def fit(
@@ -72,7 +88,7 @@ def fit(
     network = (network or VesselNet(in_channels=3)).to(settings.device, memory_format=torch.channels_last)
     n_channels = int(getattr(network, "in_channels", 1))
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-    loss_function = DiceCELoss(sigmoid=True, batch=True, lambda_ce=0.5)
+    loss_function = DiceAndCrossEntropy()
     state: dict[str, Any] = {"step": 0, "best": -1.0, "weights": network.state_dict(), "spent_s": 0.0}
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=settings.device, weights_only=True)

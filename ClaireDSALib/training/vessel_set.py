@@ -66,6 +66,7 @@ def make_vessel_set(plan: VesselSetPlan, progress: Callable[[int, int], None] = 
     before motion correction, ``region`` (H, W) bool, ``vessels`` (3, H, W) bool (vessel, artery, vein that the MinIP
     shows) and, for runs of 384 px, ``frames`` (N, H, W) uint8, opacity once a second (see :func:`packed`). One line
     of ``index.jsonl`` describes it: patient, split, vendor look, motion, quality, spacing, size, injected vessel.
+    Runs whose mask already holds contrast are left out: what they show dark is not what the truth says.
     """
     (plan.folder / "runs").mkdir(parents=True, exist_ok=True)
     index = plan.folder / "index.jsonl"
@@ -101,7 +102,7 @@ def _simulate(plan: VesselSetPlan, seed: int) -> list[dict[str, Any]]:
     for number, run_plan in enumerate(_plans(plan, look, rng)):
         run = take_run(patient, run_plan, f"run{number:02d}")
         pictures = _pictures(run)
-        if pictures is None:
+        if pictures is None or run_plan.injection.start_s < 0:
             continue
         name = f"runs/{seed}_run{number:02d}.npz"
         np.savez_compressed(plan.folder / name, **pictures)

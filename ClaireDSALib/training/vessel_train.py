@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ClaireDSALib.models.networks.vessel_net import VesselNet
+from ClaireDSALib.models.networks.vessel_net import CHANNELS, VesselNet
 from ClaireDSALib.models.vessel_segmenter import VesselSegmenter
 from ClaireDSALib.training.vessel_bundle import set_choices, write_vessel_bundle
 from ClaireDSALib.training.vessel_choices import VesselChoices, choose
@@ -17,7 +17,6 @@ from ClaireDSALib.training.vessel_evaluate import is_suitable
 from ClaireDSALib.training.vessel_examples import VesselExample, load_examples
 from ClaireDSALib.training.vessel_fit import VesselFitSettings, fit
 
-CHANNELS = (16, 32, 64, 96, 128)
 _MOST_IN_VALIDATION = 12
 """Pictures looked at during training; the choices at the end use all."""
 
@@ -60,7 +59,7 @@ def train_and_write(
         network=network,
         report=report,
     )
-    write_vessel_bundle(network.cpu(), out, channels=channels, training=dict(settings or {}))
+    write_vessel_bundle(network.cpu(), out, training=dict(settings or {}))
     made = choose_for(out, validation)
     report(f"validation: Dice {made.dice:.3f}, clDice {made.cldice:.3f}, thresholds {made.thresholds}")
     return out

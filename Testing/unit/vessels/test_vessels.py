@@ -1,7 +1,6 @@
 """The vessel network's way in and out, its bundle, and that training on pictures with truth teaches it."""
 
 import json
-import warnings
 
 import numpy as np
 import pytest
@@ -9,79 +8,93 @@ import pytest
 torch = pytest.importorskip("torch", reason="the vessel network needs torch")
 pytest.importorskip("monai", reason="the vessel network is MONAI's U-Net")
 
+from ClaireDSALib.dsa.opacity_frames import OpacityArray  # noqa: E402
 from ClaireDSALib.models.errors import BundleError, ImageRefusedError  # noqa: E402
 from ClaireDSALib.models.networks.vessel_net import VesselNet  # noqa: E402
+from ClaireDSALib.models.vessel_cleaning import Cleaning  # noqa: E402
 from ClaireDSALib.models.vessel_input import prepare_vessels  # noqa: E402
-from ClaireDSALib.models.vessel_segmenter import CHANNELS, VesselSegmenter  # noqa: E402
-from ClaireDSALib.training.vessel_fit import VesselExample, VesselFitSettings, fit, mean_dice  # noqa: E402
+from ClaireDSALib.models.vessel_segmenter import CHANNELS, VesselProbabilities, VesselSegmenter  # noqa: E402
+from ClaireDSALib.training.vessel_bundle import set_choices, write_vessel_bundle  # noqa: E402
+from ClaireDSALib.training.vessel_examples import VesselExample  # noqa: E402
+from ClaireDSALib.training.vessel_fit import VesselFitSettings, fit, mean_dice  # noqa: E402
+from ClaireDSALib.training.vessel_train import choose_for  # noqa: E402
+
+TINY = (4, 8, 8, 8, 8, 4)
 
 
 def _picture(seed: int, side: int = 96) -> VesselExample:
-    """Bright bars on noise: a vertical artery and a horizontal vein."""
+    """Bright bars on noise: a vertical artery, early, and a horizontal vein, late."""
     rng = np.random.default_rng(seed)
     artery, vein = np.zeros((side, side), bool), np.zeros((side, side), bool)
     column, row = rng.integers(20, side - 20, 2)
     artery[:, column - 2 : column + 3] = True
     vein[row - 4 : row + 5] = True
-    opacity = 0.8 * artery + 0.35 * vein + rng.normal(0, 0.03, (side, side))
-    return VesselExample(opacity.astype(np.float16), np.stack([artery | vein, artery, vein]), f"p{seed}")
+    peak = np.maximum(0.8 * artery, 0.75 * vein) + rng.normal(0, 0.03, (side, side))
+    times = np.stack([1.0 * artery, 0.9 * vein]) + rng.normal(0, 0.03, (2, side, side))
+    facts = {"motion": "none", "vendor": "north", "labels": {"contrast_fluid": "present"}}
+    return VesselExample(
+        peak.astype(np.float16), np.stack([artery | vein, artery, vein]), f"p{seed}", times.astype(np.float16), facts
+    )
 
 
 @pytest.fixture(scope="module")
 def a_network():
     torch.manual_seed(0)
-    return VesselNet((8, 16, 16)).eval()
+    return VesselNet(TINY, in_channels=3).eval()
 
 
-@pytest.fixture
-def a_bundle(a_network, tmp_path):
-    folder = tmp_path / "tiny_vessels"
-    (folder / "configs").mkdir(parents=True)
-    (folder / "models").mkdir()
-    section = {"onnx": "models/model.onnx", "thresholds": [0.5, 0.4, 0.3], "channels": list(CHANNELS)}
-    (folder / "configs" / "metadata.json").write_text(json.dumps({"version": "1", "vessels": section}))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            a_network,
-            (torch.zeros(1, 1, 64, 64),),
-            str(folder / "models" / "model.onnx"),
-            dynamo=False,
-            input_names=["image"],
-            output_names=["logits"],
-            dynamic_axes={"image": {2: "h", 3: "w"}, "logits": {2: "h", 3: "w"}},
-            opset_version=18,
-        )
+@pytest.fixture(scope="module")
+def the_bundle(a_network, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundles") / "tiny_vessels"
+    write_vessel_bundle(a_network, folder)
+    set_choices(folder, thresholds=[0.5, 0.4, 0.3])
     return folder
 
 
-@pytest.mark.parametrize("shape", [(96, 80), (512, 512), (600, 1400)])
-def test_maps_come_back_in_the_shape_of_the_run(a_bundle, shape):
+@pytest.mark.parametrize("shape", [(96, 80), (512, 512), (300, 700)])
+def test_maps_come_back_in_the_shape_of_the_run(the_bundle, shape):
     opacity = np.random.default_rng(0).random(shape).astype(np.float32)
-    found = VesselSegmenter(a_bundle).segment(opacity)
+    found = VesselSegmenter(the_bundle).segment(opacity)
     assert found.maps.shape == (3, *shape)
     assert found.maps.min() >= 0
     assert found.maps.max() <= 1
-    np.testing.assert_array_equal(found.mask("vein"), found.maps[2] >= 0.3)
+    np.testing.assert_array_equal(found.mask("vein"), found.mask("vessel") & (found.maps[2] >= 0.3))
 
 
-def test_the_bundle_gives_what_the_network_gives(a_bundle, a_network):
-    opacity = np.random.default_rng(1).random((512, 512)).astype(np.float32)
+def test_the_bundle_gives_what_the_network_gives(the_bundle, a_network):
+    rng = np.random.default_rng(1)
+    opacity, times = rng.random((512, 512)).astype(np.float32), rng.random((2, 512, 512)).astype(np.float32)
+    prepared = prepare_vessels(opacity, times=times, n_channels=3).image
     with torch.no_grad():
-        expected = a_network(torch.from_numpy(prepare_vessels(opacity).image))[0].sigmoid().numpy()
-    np.testing.assert_allclose(VesselSegmenter(a_bundle).segment(opacity).maps, expected, atol=1e-4)
+        expected = a_network(torch.from_numpy(prepared))[0].sigmoid().numpy()
+    np.testing.assert_allclose(VesselSegmenter(the_bundle).segment(opacity, times=times).maps, expected, atol=1e-4)
 
 
-def test_nothing_is_found_outside_the_collimator(a_bundle):
+def test_early_and_late_parts_are_taken_from_the_frames(the_bundle):
+    rng = np.random.default_rng(4)
+    stack = rng.random((9, 64, 64)).astype(np.float32)
+    segmenter = VesselSegmenter(the_bundle)
+    from ClaireDSALib.models.vessel_sequence import early_and_late
+
+    told = segmenter.segment_run(stack.max(0), frames=OpacityArray(stack), times_s=np.arange(9.0))
+    expected = segmenter.segment(stack.max(0), times=early_and_late(stack[1:]))
+    np.testing.assert_allclose(told.maps, expected.maps, atol=1e-5)
+    alone = segmenter.segment_run(stack.max(0))
+    np.testing.assert_array_equal(alone.maps, segmenter.segment(stack.max(0)).maps)
+
+
+def test_nothing_is_found_outside_the_collimator(the_bundle):
     opacity = np.random.default_rng(2).random((512, 512)).astype(np.float32)
     region = np.zeros((512, 512), bool)
     region[100:400, 100:400] = True
-    assert VesselSegmenter(a_bundle).segment(opacity, region).maps[:, ~region].max() == 0
+    assert VesselSegmenter(the_bundle).segment(opacity, region).maps[:, ~region].max() == 0
 
 
 def test_dose_cancels_and_small_pictures_are_enlarged():
-    opacity = np.random.default_rng(3).random((168, 167)).astype(np.float32)
-    weak, strong = prepare_vessels(opacity * 0.1), prepare_vessels(opacity * 5)
+    rng = np.random.default_rng(3)
+    opacity, times = rng.random((168, 167)).astype(np.float32), rng.random((2, 168, 167)).astype(np.float32)
+    weak = prepare_vessels(opacity * 0.1, times=times * 0.1, n_channels=3)
+    strong = prepare_vessels(opacity * 5, times=times * 5, n_channels=3)
     np.testing.assert_allclose(weak.image, strong.image, atol=1e-5)
     assert max(weak.work_shape) == 512
     assert all(side % 16 == 0 for side in weak.image.shape[2:])
@@ -102,18 +115,65 @@ def test_what_cannot_be_segmented_is_refused_in_one_sentence(picture, sentence):
         prepare_vessels(picture)
 
 
-def test_a_bundle_without_a_vessel_section_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("section", "sentence"),
+    [
+        (None, "no vessel bundle"),
+        ({"channels": ["vein"]}, "gives channels"),
+        ({"inputs": ["mean"]}, "takes"),
+    ],
+)
+def test_a_bundle_of_another_kind_is_refused(tmp_path, section, sentence):
     (tmp_path / "configs").mkdir()
-    (tmp_path / "configs" / "metadata.json").write_text('{"version": "1"}')
-    with pytest.raises(BundleError, match="no vessel bundle"):
+    whole = {"onnx": "m", "thresholds": [0.5] * 3, "channels": list(CHANNELS)}
+    metadata = {"version": "1"} if section is None else {"version": "1", "vessels": whole | section}
+    (tmp_path / "configs" / "metadata.json").write_text(json.dumps(metadata))
+    with pytest.raises(BundleError, match=sentence):
         VesselSegmenter(tmp_path)
 
 
-def test_training_learns_vessels_and_tells_arteries_from_veins(tmp_path):
+def test_specks_and_faint_pieces_are_no_vessels():
+    probability = np.zeros((100, 100), np.float32)
+    probability[10:13, 10:90] = 0.95
+    probability[40:43, 10:90] = 0.6
+    probability[80, 80] = 0.99
+    cleaned = Cleaning(smallest_fraction=1e-3, seed=0.9).mask(probability, 0.5)
+    assert cleaned.sum() == 3 * 80
+    assert cleaned[11, 50]
+    assert Cleaning(smallest_fraction=0.0).mask(probability, 0.5).sum() == 6 * 80 + 1
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        Cleaning(seed=2.0)
+
+
+def test_arteries_and_veins_lie_inside_the_vessels_and_may_overlap():
+    maps = np.zeros((3, 64, 64), np.float32)
+    maps[0, 20:30] = maps[1, 20:30] = maps[2, 20:30, 20:40] = 0.9
+    maps[1, 50:60] = 0.9
+    found = VesselProbabilities(maps, (0.5, 0.5, 0.5))
+    np.testing.assert_array_equal(found.mask("artery"), found.mask("vessel"))
+    assert (found.mask("artery") & found.mask("vein")).sum() == 10 * 20
+
+
+def test_training_learns_vessels_and_tells_arteries_from_veins_by_their_time(tmp_path):
     train, held_out = [_picture(s) for s in range(24)], [_picture(100 + s) for s in range(6)]
-    settings = VesselFitSettings(steps=120, batch=6, patch_px=64, learning_rate=8e-3, validate_every=60)
-    network = fit(train, held_out, settings, tmp_path / "c.pt", network=VesselNet((8, 16, 16)))
+    settings = VesselFitSettings(steps=60, batch=4, patch_px=64, learning_rate=1e-2, validate_every=30, half=False)
+    told: list[str] = []
+    network = fit(
+        train, held_out, settings, tmp_path / "c.pt", network=VesselNet(TINY, in_channels=3), report=told.append
+    )
     vessel, artery, vein = mean_dice(network, held_out)
-    assert vessel > 0.8
-    assert artery > 0.7
-    assert vein > 0.7
+    assert vessel > 0.68
+    assert artery > 0.6
+    assert vein > 0.6
+    assert len(told) == 2
+    again = fit(train, held_out, settings, tmp_path / "c.pt", network=VesselNet(TINY, in_channels=3))
+    assert mean_dice(again, held_out)[0] == pytest.approx(vessel, abs=1e-6)
+
+    write_vessel_bundle(network, tmp_path / "learnt")
+    made = choose_for(tmp_path / "learnt", held_out)
+    section = json.loads((tmp_path / "learnt" / "configs" / "metadata.json").read_text())["vessels"]
+    assert section["thresholds"] == list(made.thresholds)
+    assert section["calibration"] != [[1.0, 0.0]] * 3
+    assert made.dice > 0.7
+    with pytest.raises(ValueError, match="no entries"):
+        set_choices(tmp_path / "learnt", colour="red")
