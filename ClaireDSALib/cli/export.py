@@ -69,14 +69,14 @@ def export(
     raise typer.Exit(SOME_FAILED if failed else DONE)
 
 
-def _report(result: CaseResult, found: ReadResult, out: Path) -> Sequence[Path]:
+def _report(result: CaseResult, _: ReadResult, out: Path) -> Sequence[Path]:
     from ClaireDSALib.export.atomic import write_text
 
     return [write_text(out / "report.json", result.report.to_json())]
 
 
 def _tables(kind: str) -> Writer:
-    def write(result: CaseResult, found: ReadResult, out: Path) -> Sequence[Path]:
+    def write(result: CaseResult, _: ReadResult, out: Path) -> Sequence[Path]:
         from ClaireDSALib.export.tables import write_tables
 
         return write_tables(result.report, out / "tables", (kind,))
@@ -84,13 +84,13 @@ def _tables(kind: str) -> Writer:
     return write
 
 
-def _nrrd(result: CaseResult, found: ReadResult, out: Path) -> Sequence[Path]:
+def _nrrd(result: CaseResult, _: ReadResult, out: Path) -> Sequence[Path]:
     from ClaireDSALib.export.nrrd import write_case_nrrd
 
     return write_case_nrrd(result, out / "nrrd")
 
 
-def _page(result: CaseResult, found: ReadResult, out: Path) -> Sequence[Path]:
+def _page(result: CaseResult, _: ReadResult, out: Path) -> Sequence[Path]:
     from ClaireDSALib.export.sheet import write_sheet
 
     return [write_sheet(result, out / "case_report.html")]
@@ -115,7 +115,7 @@ def _scene(result: CaseResult, found: ReadResult, out: Path) -> Sequence[Path]:
     return [mrml.save_scene(host, out / "case.mrb")]
 
 
-def _annotations(result: CaseResult, found: ReadResult, out: Path) -> Sequence[Path]:
+def _annotations(result: CaseResult, _: ReadResult, out: Path) -> Sequence[Path]:
     from ClaireDSALib.export.review_annotations import write_annotations
 
     return [write_annotations(result, out / "annotations")]

@@ -113,6 +113,8 @@ def found_in(study: ReadResult) -> CaseResult:
         heat[2, 3] = 0.9
         cams = {f"cam.side.{cls}": np.eye(8, dtype=np.float32) for cls in ("left", "right", "undetermined")}
         arrays[run.run_id] |= {**masks, "thrombus_heat": heat, **cams}
+        described = dict.fromkeys((*masks, "thrombus_heat", *cams), "invented for the tests")
+        run = dataclasses.replace(run, arrays={**run.arrays, **described})
         runs.append(_with_findings(run, present=place == 0))
     ids = tuple(run.run_id for run in runs)
     pairs = (PairReport(ids, "acquired together", Thrombus(0.61, 0.5, True, 0.1, text="from both views")),)
