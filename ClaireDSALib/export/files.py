@@ -13,6 +13,12 @@ import numpy.typing as npt
 from ClaireDSALib.dsa.series import DsaSeries
 from ClaireDSALib.export import pictures
 from ClaireDSALib.export.atomic import write_text, writing
+from ClaireDSALib.export.perfusion_pictures import (
+    PERFUSION_MAPS,
+    perfusion_limits,
+    write_perfusion_maps,
+    write_reperfusion,
+)
 from ClaireDSALib.pipeline.report import CaseReport, CaseResult, RunReport
 
 if TYPE_CHECKING:
@@ -62,10 +68,22 @@ def write_run(folder: Path, series: DsaSeries, report: RunReport, arrays: Arrays
             )
         files |= _overlays(place, report, arrays, base.shape)
         files |= _maps(place, arrays)
+        files |= write_perfusion_maps(place, arrays, base.shape)
+        if "arterial_minip" in arrays:
+            shown = _subtracted_window(arrays["arterial_minip"])
+            files["arterial_minip.png"] = pictures.write_png(place / "arterial_minip.png", shown)
+        if "reperfusion_gain" in arrays:
+            files["reperfusion.png"] = write_reperfusion(
+                place / "reperfusion.png",
+                _subtracted_window(arrays["subtracted_minip"]),
+                arrays["reperfusion_gain"],
+                arrays["reperfusion_late"],
+            )
         files["cine.webp"] = write_cine(place / "cine.webp", series, subtracted="opacity" in arrays)
         files["arrays.npz"] = _write_arrays(place / "arrays.npz", arrays)
     names = {name: path.relative_to(folder).as_posix() for name, path in files.items()}
     limits = {name: map_limits(arrays[name]) for name in MAPS if name in arrays}
+    limits |= {name: perfusion_limits(name, arrays[name]) for name in PERFUSION_MAPS if name in arrays}
     if "color_summary" in arrays:
         scale = _legend(arrays)
         limits["color_summary"] = (scale.first_s, scale.last_s)
@@ -209,6 +227,8 @@ def map_limits(values: npt.NDArray[np.floating]) -> tuple[float, float]:
 
 def _write_arrays(path: Path, arrays: Arrays) -> Path:
     with writing(path) as temporary:
-        kept: dict[str, Any] = {k: v for k, v in arrays.items() if k not in ("minip", "subtracted_minip")}
+        kept: dict[str, Any] = {
+            k: v for k, v in arrays.items() if k not in ("minip", "subtracted_minip", "arterial_minip")
+        }
         np.savez_compressed(temporary, **kept)
     return path

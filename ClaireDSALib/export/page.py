@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from importlib import resources
 
+from ClaireDSALib.export.page_perfusion import render_reperfusion
 from ClaireDSALib.export.page_run import badges, render_run, run_title, thrombus_words
 from ClaireDSALib.export.page_words import count, url, words
 from ClaireDSALib.pipeline.report import CaseReport, RunReport
@@ -20,7 +21,7 @@ def render_page(report: CaseReport) -> str:
         .replace("{{summary}}", _summary(report))
         .replace("{{equipment}}", _equipment(report))
         .replace("{{overview}}", _overview(report))
-        .replace("{{pairs}}", _pairs(report))
+        .replace("{{pairs}}", _pairs(report) + render_reperfusion(report))
         .replace("{{skipped}}", _skipped(report))
         .replace("{{provenance}}", _provenance(report))
         .replace("{{intended_use}}", escape(report.intended_use))

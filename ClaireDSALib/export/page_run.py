@@ -7,10 +7,17 @@ from html import escape
 import numpy as np
 
 from ClaireDSALib.export.files import MAPS
+from ClaireDSALib.export.page_perfusion import render_perfusion
 from ClaireDSALib.export.page_words import count, url, words
+from ClaireDSALib.export.perfusion_pictures import PERFUSION_MAPS
 from ClaireDSALib.pipeline.report import Acquisition, LabelResult, RunReport, Thrombus
 
-_BASES = (("subtracted_minip.png", "Subtracted"), ("minip.png", "As acquired"), ("cine.webp", "Cine"))
+_BASES = (
+    ("subtracted_minip.png", "Subtracted"),
+    ("arterial_minip.png", "Arterial"),
+    ("minip.png", "As acquired"),
+    ("cine.webp", "Cine"),
+)
 _LAYERS = (
     ("vessels.png", "Vessels"),
     ("arteries.png", "Arteries"),
@@ -29,7 +36,7 @@ def render_run(run: RunReport, number: int) -> str:
 <div class="badges">{badges(run)}</div></header>
 {_reasons(run)}
 <div class="columns"><div class="pictures">{_viewer(run)}{_phases(run)}</div>
-<div class="findings">{_labels(run)}{_measures(run)}{_maps(run)}</div></div>
+<div class="findings">{_labels(run)}{_measures(run)}{render_perfusion(run)}{_maps(run)}</div></div>
 {_notes(run)}</article>"""
 
 
@@ -178,7 +185,7 @@ def _measures(run: RunReport) -> str:
 
 
 def _maps(run: RunReport) -> str:
-    titles = {"color_summary": ("Colour summary", "s"), **MAPS}
+    titles = {"color_summary": ("Colour summary", "s"), **PERFUSION_MAPS, **MAPS}
     tiles = "".join(_tile(run, name, *titles[name]) for name in titles if f"{name}.png" in run.files)
     return f'<section><h3>Maps over time</h3><div class="tiles">{tiles}</div></section>' if tiles else ""
 
