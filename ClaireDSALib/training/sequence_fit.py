@@ -177,7 +177,7 @@ def validation_loss(
     usable = assessable(examples)
     losses: list[dict[str, float]] = []
     for members in np.array_split(np.arange(len(examples)), max(1, len(examples) // 24)):
-        batch, labels, groups = _batch(examples, members, [cache.get(int(i)) for i in members], settings.device)
+        batch, labels, groups = batch_of(examples, members, [cache.get(int(i)) for i in members], settings.device)
         parts = maps_loss(network.maps(batch.maps), batch, labels, usable[members], groups, settings)
         shown = [int(i) for i in members[:: settings.frames_every]]
         outputs = [network.frames(*_frames(cache.get(i), settings.device)) for i in shown]
@@ -283,7 +283,7 @@ class _Loop:
     ) -> dict[str, Tensor]:
         settings, examples = self._settings, self._examples
         features = [self._cache.get(int(i), epoch + int(i)) for i in members]
-        batch, labels, groups = _batch(examples, members, features, settings.device)
+        batch, labels, groups = batch_of(examples, members, features, settings.device)
         batch = augment(batch, groups, generator)
         kind = settings.device.split(":")[0]
         with torch.autocast(kind, torch.bfloat16, enabled=settings.half):
@@ -301,7 +301,7 @@ class _Loop:
         return parts | frames_loss(outputs, truth, settings)
 
 
-def _batch(
+def batch_of(
     examples: Sequence[SequenceExample], members: npt.NDArray[np.intp], features: Sequence[RunFeatures], device: str
 ) -> tuple[MapsBatch, Tensor, Tensor]:
     """Maps with truth, labels (B,), and the number of each run's group of twins (B,)."""

@@ -96,6 +96,11 @@ class MapsNet(nn.Module):
         nn.init.constant_(self.territory_head.bias, -3.0)  # type: ignore[arg-type]  # most cells are perfused
 
     def forward(self, maps: Tensor) -> MapsOutput:
+        pooled, site, territory = self.pooled(maps)
+        return MapsOutput(self.thrombus_head(pooled)[:, 0], site, territory)
+
+    def pooled(self, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the verdict is read from (B, F), and the site and territory logits (B, S/4, S/4)."""
         x1 = self.down1(self.down0(maps))
         x2 = self.down2(x1)
         x3 = self.down3(x2)
@@ -105,7 +110,7 @@ class MapsNet(nn.Module):
         fine = self.mix(x1 + _doubled(self.side2(up)))
         site, territory = self.site_head(fine)[:, 0], self.territory_head(fine)[:, 0]
         pooled = [x4.mean((2, 3)), x4.amax((2, 3)), fine.mean((2, 3)), fine.amax((2, 3)), _evidence(site, territory)]
-        return MapsOutput(self.thrombus_head(torch.cat(pooled, 1))[:, 0], site, territory)
+        return torch.cat(pooled, 1), site, territory
 
 
 class FramesNet(nn.Module):
