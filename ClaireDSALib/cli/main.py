@@ -18,7 +18,7 @@ _ELSEWHERE = {
     "listen": LazyVerb(
         "ClaireDSALib.cli.pacs", "Receive studies from a PACS, analyse them, send results back.", "pacs", "listen_app"
     ),
-    "fetch": LazyVerb("ClaireDSALib.cli.pacs", "Fetch studies from a PACS by DICOMweb.", "pacs", "fetch_app"),
+    "fetch": LazyVerb("ClaireDSALib.cli.pacs", "Fetch studies from a PACS by DICOMweb or C-GET.", "pacs", "fetch_app"),
     "push": LazyVerb("ClaireDSALib.cli.pacs", "Send files to a PACS by DICOMweb or C-STORE.", "pacs", "push_app"),
     "dicom": LazyVerb("ClaireDSALib.cli.dicom", "Write a case as DICOM objects: SR, segments, captures.", "pacs"),
     "export": LazyVerb("ClaireDSALib.cli.export", "Tables, NRRD, a printable page, a Slicer scene, annotations."),

@@ -114,7 +114,10 @@ def listen(
 
 @fetch_app.command()
 def fetch(
-    url: Annotated[str, typer.Argument(help="dicomweb+https://host/path, with /studies/UID for one study.")],
+    url: Annotated[
+        str,
+        typer.Argument(help="dicomweb+https://host/path, with /studies/UID for one study; or dicom://TITLE@host:port."),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files; what is there is not fetched again.")],
     study: Annotated[list[str] | None, typer.Option("--study", help="Study Instance UID. Repeatable.")] = None,
     where: Annotated[
@@ -128,6 +131,7 @@ def fetch(
     review: Annotated[
         Path | None, typer.Option("--review", help="Analyse what was fetched and write the review to this folder.")
     ] = None,
+    aet: _OwnTitle = "CLAIRE_DSA",
     user: _User = "",
     password_file: _Password = None,
     token_file: _Token = None,
@@ -137,7 +141,7 @@ def fetch(
     ca: _Authorities = None,
     as_json: _Json = False,
 ) -> None:
-    """Fetch studies by DICOMweb; called again, it goes on where it was interrupted."""
+    """Fetch studies by DICOMweb or C-GET; called again, it goes on where it was interrupted."""
     remote = _remote(
         url,
         user=user,
@@ -145,6 +149,7 @@ def fetch(
         token_file=token_file,
         plain_secrets=plain_secrets,
         tls=(cert, key, ca),
+        own_ae_title=aet,
     )
     code = fetch_studies(
         remote, out, studies=study or (), where=where or (), most=most, everything=everything, as_json=as_json

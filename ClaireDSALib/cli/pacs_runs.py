@@ -26,28 +26,22 @@ def fetch_studies(
     as_json: bool,
 ) -> int:
     """Fetch named and searched studies and return the exit code."""
-    from ClaireDSALib.pacs.dicomweb import DicomWeb
     from ClaireDSALib.pacs.fetch import ANGIOGRAPHY, Fetched, fetch_study
-    from ClaireDSALib.pacs.http_session import HttpSession, RemoteError
+    from ClaireDSALib.pacs.http_session import RemoteError
 
-    if remote.kind != "web":
-        complain("fetch speaks DICOMweb; use an address such as dicomweb+https://host/dicom-web")
-        return BAD_USAGE
     found: dict[str, Fetched] = {}
     try:
-        session = HttpSession(remote)
-        web = DicomWeb(session)
-        wanted = _wanted(web, remote, studies, where, most)
+        source = _source(remote)
+        wanted = _wanted(source, remote, studies, where, most)
         for uid in wanted:
             with bar("fetching") as tell:
                 found[uid] = fetch_study(
-                    web,
+                    source,
                     uid,
                     out,
                     modalities=() if everything else ANGIOGRAPHY,
                     told=lambda done, total: tell(done / max(total, 1), f"fetching, {done} of {total}"),
                 )
-        session.close()
     except (RemoteError, ValueError) as problem:
         complain(str(problem))
         return BAD_USAGE if isinstance(problem, ValueError) else NOTHING_USABLE
@@ -69,7 +63,18 @@ def fetch_studies(
     return SOME_FAILED if any(one.failed for one in found.values()) else DONE
 
 
-def _wanted(web: Any, remote: Remote, studies: Sequence[str], where: Sequence[str], most: int) -> list[str]:
+def _source(remote: Remote) -> Any:
+    if remote.kind == "web":
+        from ClaireDSALib.pacs.dicomweb import DicomWeb
+        from ClaireDSALib.pacs.http_session import HttpSession
+
+        return DicomWeb(HttpSession(remote))
+    from ClaireDSALib.pacs.dimse_fetch import DimseSource
+
+    return DimseSource(remote)
+
+
+def _wanted(source: Any, remote: Remote, studies: Sequence[str], where: Sequence[str], most: int) -> list[str]:
     from ClaireDSALib.pacs.identity import is_uid
 
     named = [*studies, *([remote.study_uid] if remote.study_uid else [])]
@@ -88,7 +93,7 @@ def _wanted(web: Any, remote: Remote, studies: Sequence[str], where: Sequence[st
             raise ValueError(msg)
         query[name] = value
     if query:
-        found = web.studies(query, most=most + 1)
+        found = source.studies(query, most=most + 1)
         if len(found) > most:
             msg = f"more than {most} studies match; narrow the search or raise --most"
             raise ValueError(msg)
@@ -125,7 +130,7 @@ def listen_settings(path: Path | None, options: dict[str, Any], device: str | No
 
 def serve(settings: Any, *, verbose: bool) -> int:
     """Run a receiver until it is told to end; return the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("ClaireDSALib").setLevel(logging.DEBUG if verbose else logging.INFO)
     for name in ("pynetdicom", "pydicom"):  # they log identifiers of patients, and peers' mistakes as errors of ours
         logging.getLogger(name).setLevel(logging.CRITICAL)

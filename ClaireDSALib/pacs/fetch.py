@@ -1,18 +1,19 @@
-"""Fetch studies from a DICOMweb server, object by object, so that what arrived is never fetched again."""
+"""Fetch studies object by object, so that what arrived is never fetched again."""
 
 from __future__ import annotations
 
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from ClaireDSALib.dsa.decode_errors import UnusableError
 from ClaireDSALib.pacs import durable
 from ClaireDSALib.pacs.backoff import Backoff
-from ClaireDSALib.pacs.dicomweb import DicomWeb, RemoteInstance
+from ClaireDSALib.pacs.dicomweb import RemoteInstance
 from ClaireDSALib.pacs.http_session import RemoteError
 from ClaireDSALib.pacs.identity import identify
 
@@ -34,8 +35,21 @@ class Fetched:
     """SOP instance UID to the reason why it is not here."""
 
 
+class Source(Protocol):
+    """A DICOMweb server or a DIMSE peer."""
+
+    def studies(self, query: Mapping[str, str], *, most: int | None = None) -> list[str]:
+        """Study Instance UIDs that match."""
+
+    def instances(self, study_uid: str, modalities: Sequence[str] = ()) -> list[RemoteInstance]:
+        """Objects of a study."""
+
+    def retrieve(self, study_uid: str, series_uid: str, sop_instance_uid: str = "") -> Iterator[Iterator[bytes]]:
+        """Objects of a series, or one of it, each as pieces of a file."""
+
+
 def fetch_study(
-    web: DicomWeb,
+    source: Source,
     study_uid: str,
     folder: Path,
     *,
@@ -51,7 +65,7 @@ def fetch_study(
 
     Parameters
     ----------
-    web : DicomWeb
+    source : Source
     study_uid : str
     folder : Path
         Made when missing; files appear in ``folder/<study>/<series>/``.
@@ -74,7 +88,7 @@ def fetch_study(
     OSError
         When the disk does not take it.
     """
-    listed = web.instances(study_uid, modalities)
+    listed = source.instances(study_uid, modalities)
     if not listed:
         what = f" with series of {', '.join(modalities)}" if modalities else ""
         msg = f"the server has no study {study_uid}{what}"
@@ -92,7 +106,7 @@ def fetch_study(
         reasons.clear()
         for request in _requests(missing, listed):
             try:
-                for _ in _receive(web, request, target):
+                for _ in _receive(source, request, target):
                     if told is not None:
                         told(sum(_path(target, one).is_file() for one in listed), len(listed))
             except RemoteError as problem:
@@ -119,11 +133,11 @@ def _requests(missing: Iterable[RemoteInstance], listed: Iterable[RemoteInstance
     return requests
 
 
-def _receive(web: DicomWeb, request: Sequence[RemoteInstance], target: Path) -> Iterator[Path]:
+def _receive(source: Source, request: Sequence[RemoteInstance], target: Path) -> Iterator[Path]:
     """Store each object of an answer at once and yield where; what was not asked for is thrown away."""
     first, wanted = request[0], {one.sop_instance_uid: one for one in request}
     single = first.sop_instance_uid if len(request) == 1 else ""
-    for data in web.retrieve(first.study_uid, first.series_uid, single):
+    for data in source.retrieve(first.study_uid, first.series_uid, single):
         part = target / f".{uuid.uuid4().hex}.part"
         part.parent.mkdir(parents=True, exist_ok=True)
         try:

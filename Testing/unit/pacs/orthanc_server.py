@@ -43,6 +43,7 @@ class Orthanc:
             "RegisteredUsers": {USER: PASSWORD},
             "DicomAlwaysAllowStore": True,
             "DicomAlwaysAllowFind": True,
+            "DicomAlwaysAllowGet": True,
             "DicomModalities": modalities or {},
             "OverwriteInstances": False,
             "HttpThreadsCount": 4,

@@ -12,6 +12,7 @@ import pytest
 from ClaireDSALib.dsa.read import read
 from ClaireDSALib.pacs.destination import destination_for
 from ClaireDSALib.pacs.dicomweb import DicomWeb
+from ClaireDSALib.pacs.dimse_fetch import DimseSource
 from ClaireDSALib.pacs.fetch import fetch_study
 from ClaireDSALib.pacs.http_session import HttpSession, RemoteError
 from ClaireDSALib.pacs.identity import data_set_offset, identify
@@ -72,7 +73,9 @@ def test_what_was_pushed_is_fetched_identical_in_every_transfer_syntax(
     pushed = push_files(destination, a_mixed_study)
     destination.close()
     assert (len(pushed.sent), pushed.failed, pushed.skipped) == (len(a_mixed_study), {}, {})
-    fetched = fetch_study(web, identify(a_mixed_study[0]).study_uid, tmp_path / "fetched")
+    source = web if way == "dicomweb" else DimseSource(remote)
+    assert source.studies({"PatientID": build.PATIENT_ID}) == [identify(a_mixed_study[0]).study_uid]
+    fetched = fetch_study(source, identify(a_mixed_study[0]).study_uid, tmp_path / "fetched")
     assert (fetched.n_objects, fetched.n_new, fetched.failed) == (len(a_mixed_study), len(a_mixed_study), {})
     assert _by_uid(fetched.folder.rglob("*.dcm")) == _by_uid(a_mixed_study)
 

@@ -45,7 +45,6 @@ def test_fetch_brings_a_study_and_says_where(server, write_study, tmp_path):
         (["{url}", "--study", "../x"], "is no Study Instance UID", 2),
         (["{url}", "--where", "PatientID"], "KEYWORD=VALUE", 2),
         (["ftp://x", "--study", "1.2"], "an address begins with", 2),
-        (["dicom://A@b:104", "--study", "1.2"], "fetch speaks DICOMweb", 2),
         (["{url}", "--study", "1.2"], "the server has no study 1.2", 1),
     ],
 )
