@@ -28,6 +28,10 @@ _DECODED_AT_MOST_BYTES = 512 * 2**20
 _THUMBNAIL_PX = 192
 
 
+class CannotGoOnError(RuntimeError):
+    """Nothing is wrong with the unit: no unit can be analysed any more."""
+
+
 class Analyst(Protocol):
     """Analyses units; ``load`` and ``analyse`` may be called from several threads."""
 
@@ -140,7 +144,7 @@ class CaseAnalyst:
             wanted = self._bundles.get(record.task)
             if wanted is not None and record.sha256 != wanted:
                 msg = f"bundle {record.name} changed while the cohort was analysed; start the same command again"
-                raise RuntimeError(msg)
+                raise CannotGoOnError(msg)
 
 
 def _decoded(series: DsaSeries, budget: int) -> DsaSeries:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ClaireDSALib.cohort.analyst import AnalystSpec
+from ClaireDSALib.cohort.analyst import AnalystSpec, CannotGoOnError
 from ClaireDSALib.cohort.claims import Claims
 from ClaireDSALib.cohort.journal import Journal
 from ClaireDSALib.cohort.places import Places
@@ -120,6 +120,8 @@ class WorkerCore:
                 return Answer(job.key, "failed" if self._store.failed(job.key) else "done")
             try:
                 result, thumbnails = self._analyse(job)
+            except CannotGoOnError:
+                raise
             except Exception as error:  # noqa: BLE001 - the process boundary: a unit that fails must not stop the others
                 if _is_out_of_memory(error) and not job.cpu_only:
                     return Answer(job.key, "out_of_memory", str(error))
