@@ -166,7 +166,7 @@ def _label(run: RunReport, label: LabelResult) -> str:
             f'<span class="value">{chance:.0%}</span></button>'
         )
     if not label.answered:
-        buttons = '<p class="hint">not answered: the run cannot be subtracted, and only that would show it</p>'
+        buttons = '<p class="hint">not answered: no picture of this run can show it</p>'
     return f'<div class="label"><h4>{escape(words(label.name))}</h4><div class="classes">{buttons}</div></div>'
 
 

@@ -68,7 +68,7 @@ class Classifier:
         valid_region: npt.NDArray[np.bool_] | None = None,
         *,
         subtracted: npt.NDArray[Any] | None = None,
-        unsubtracted: bool = False,
+        subtraction_state: str = "unknown",
         cam_method: str = "gradcam",
         contrast: str = "dark",
     ) -> Classification:
@@ -82,9 +82,8 @@ class Classifier:
             True inside the collimator.
         subtracted : (H, W) ndarray, optional
             MinIP of the run subtracted here; labels are read off it as the bundle says.
-        unsubtracted : bool
-            The run is known to be stored unsubtracted. Without a ``subtracted`` picture, labels that only a
-            subtracted picture can show are then not answered.
+        subtraction_state : {"subtracted", "unsubtracted", "unknown"}
+            How the run is stored. Labels that its pictures cannot show are not answered; with "unknown" all are.
         cam_method : {"gradcam", "gradcam++", "none"}
         contrast : {"dark", "bright"}
 
@@ -104,10 +103,12 @@ class Classifier:
             raise ValueError(msg)
         choice = self.bundle.pictures
         stored = self._classify_one(minip, valid_region, cam_method, contrast)
-        if not unsubtracted or not choice.subtracted:
+        if subtraction_state == "subtracted":
+            return without_answers(stored, choice.hidden)
+        if subtraction_state == "unknown" or not choice.subtracted:
             return stored
         if subtracted is None:
-            return without_answers(stored, choice)
+            return without_answers(stored, choice.unanswerable)
         return merged(stored, self._classify_one(subtracted, valid_region, cam_method, contrast), choice)
 
     def _classify_one(

@@ -2,13 +2,14 @@
 
 An unsubtracted run with a mask frame has two minimum intensity projections. Bone, devices and whether the run is
 subtracted show in the stored one; vessels and motion show in the subtracted one. A label bundle says in its metadata
-which of its labels it reads off the subtracted picture, and which have no answer without one.
+which of its labels it reads off the subtracted picture, which have no answer without
+one, and which subtraction hides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ClaireDSALib.models.results import Classification, LabelProbabilities
@@ -24,29 +25,37 @@ class PictureChoice:
         Read off the subtracted picture where the run has one.
     unanswerable : tuple of str
         Have no answer in a picture that is not subtracted; must stand in ``subtracted`` too.
+    hidden : tuple of str
+        Have no answer in a picture that is subtracted; must not stand in ``subtracted``.
     """
 
     subtracted: tuple[str, ...] = ()
     unanswerable: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if stray := sorted(set(self.unanswerable) - set(self.subtracted)):
             msg = f"labels {stray} have no answer without subtraction, so they must be read off the subtracted picture"
             raise ValueError(msg)
+        if stray := sorted(set(self.hidden) & set(self.subtracted)):
+            msg = f"labels {stray} are hidden by subtraction, so they cannot be read off the subtracted picture"
+            raise ValueError(msg)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PictureChoice:
         """Build from the ``pictures`` entry of a bundle's metadata; an empty one reads all off the stored picture."""
-        return cls(tuple(data.get("subtracted", ())), tuple(data.get("unanswerable", ())))
+        return cls(**{key: tuple(data.get(key, ())) for key in ("subtracted", "unanswerable", "hidden")})
 
     def to_dict(self) -> dict[str, list[str]]:
-        return {"subtracted": list(self.subtracted), "unanswerable": list(self.unanswerable)}
+        return {key: list(names) for key, names in asdict(self).items()}
 
 
 NINE_LABEL_CHOICE = PictureChoice(
-    subtracted=("contrast_fluid", "motion_artefact", "circulation", "side"), unanswerable=("motion_artefact",)
+    subtracted=("contrast_fluid", "motion_artefact", "circulation", "side"),
+    unanswerable=("motion_artefact",),
+    hidden=("device",),
 )
-"""Choice for the nine properties: what contrast shows, and what only subtraction shows."""
+"""Choice for the nine properties: what contrast shows, what only subtraction shows, and what it takes away."""
 
 
 def merged(stored: Classification, subtracted: Classification, choice: PictureChoice) -> Classification:
@@ -67,12 +76,12 @@ def merged(stored: Classification, subtracted: Classification, choice: PictureCh
     return replace(stored, labels=labels, cams=cams, timings_s=seconds)
 
 
-def without_answers(stored: Classification, choice: PictureChoice) -> Classification:
-    """The classification of a run that cannot be subtracted: labels without an answer say so and have no map.
+def without_answers(stored: Classification, names: Sequence[str]) -> Classification:
+    """The classification of a run whose pictures cannot show some labels: those say so and have no map.
 
     Their probabilities are equal over the classes, so that no rule holds or fails because of them.
     """
-    silent = set(choice.unanswerable)
+    silent = set(names)
     labels = tuple(_unanswered(x) if x.name in silent else x for x in stored.labels)
     return replace(stored, labels=labels, cams={k: v for k, v in stored.cams.items() if k not in silent})
 

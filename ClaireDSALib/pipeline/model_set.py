@@ -66,7 +66,7 @@ class ModelSet:
         valid_region: Any = None,
         *,
         subtracted: Any = None,
-        unsubtracted: bool = False,
+        subtraction_state: str = "unknown",
     ) -> Classification:
         """Classify a run by its MinIP ``(H, W)`` and, where there is one, its subtracted MinIP.
 
@@ -79,7 +79,7 @@ class ModelSet:
                 valid_region=valid_region,
                 cam_method=settings.cam_method,
                 subtracted=subtracted,
-                unsubtracted=unsubtracted,
+                subtraction_state=subtraction_state,
             )
 
         return self._with_fallback(run, settings.device, f"labels ({bundle})")

@@ -186,14 +186,14 @@ def classify(state: RunState) -> None:
                 state.settings,
                 valid_region=state.series.valid_region,
                 subtracted=subtracted,
-                unsubtracted=own == "unsubtracted" or subtracted is not None,
+                subtraction_state="unsubtracted" if subtracted is not None else own,
             )
         except ImageRefusedError as refusal:
             state.notes.append(f"No labels: {refusal}.")
             return
         state.labels = tuple(_label_result(state, label, result.cams.get(label.name, {})) for label in result.labels)
         if silent := [label.name.replace("_", " ") for label in state.labels if not label.answered]:
-            state.notes.append(f"Not answered, because the run cannot be subtracted: {', '.join(silent)}.")
+            state.notes.append(f"Not answered, because no picture of this run can show it: {', '.join(silent)}.")
         ood = result.out_of_distribution
         if ood is not None:
             state.out_of_distribution = OutOfDistribution(

@@ -30,7 +30,8 @@ _MISSING_VAULT = 0.95
 
 _CONTRAST_OPACITY = 0.05
 _CONTRAST_AREA = 3e-4
-_DEVICE_DARKENING = 0.1
+_DEVICE_DARKENING = 0.15
+_DEVICE_OVER_CONTRAST = 0.5
 _DEVICE_AREA_MM2 = (4.0, 16.0)
 """Up to the first a device counts as hidden, from the second as shown; in between readers would disagree."""
 
@@ -109,9 +110,15 @@ def contrast_visible(shown: Shown) -> bool:
 
 
 def device_of(shown: Shown, spacing_mm: float) -> str | None:
-    """``present`` when at least 16 square millimetres of a device stand out, None in doubtful cases."""
+    """``present`` when at least 16 square millimetres of a device stand out, None in doubtful cases.
+
+    A wire inside a filled artery does not stand out: the device must attenuate at least half as much as the contrast
+    over it.
+    """
+    device = np.abs(shown.device_opacity[shown.region])
     threshold = max(_DEVICE_DARKENING, 3 * shown.noise)
-    area_mm2 = float((np.abs(shown.device_opacity[shown.region]) > threshold).sum()) * spacing_mm**2
+    stands_out = (device > threshold) & (device > _DEVICE_OVER_CONTRAST * shown.opacity[shown.region])
+    area_mm2 = float(stands_out.sum()) * spacing_mm**2
     if area_mm2 >= _DEVICE_AREA_MM2[1]:
         return "present"
     return None if area_mm2 > _DEVICE_AREA_MM2[0] else "absent"

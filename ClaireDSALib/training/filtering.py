@@ -176,7 +176,7 @@ def _suitability(line: dict[str, Any], arrays: dict[str, Any], chosen: Filter, m
         Settings(device="cpu"),
         valid_region=_region(arrays),
         subtracted=subtracted,
-        unsubtracted=not delivered,
+        subtraction_state="subtracted" if delivered else "unsubtracted",
     )
     labels = [LabelResult(x.name, x.classes, x.probabilities, x.predicted, answered=x.answered) for x in found.labels]
     ood = found.out_of_distribution

@@ -118,7 +118,7 @@ def labels_by_picture(run: Run) -> dict[str, dict[str, str | None]]:
     """What each picture of a run is labelled.
 
     Motion is an artefact of subtraction: a run that was not subtracted does not show it, so its stored picture has
-    no answer (None). Devices leave too little in a picture subtracted here to ask about them; the stored one has them.
+    no answer (None). Subtraction takes devices away, so a subtracted picture has no answer about them.
 
     Returns
     -------
@@ -126,7 +126,7 @@ def labels_by_picture(run: Run) -> dict[str, dict[str, str | None]]:
         ``minip`` and, for unsubtracted runs with a mask, ``subtracted``; each the nine labels.
     """
     if run.plan.delivery == "subtracted":
-        return {"minip": run.labels}
+        return {"minip": run.labels | {"device": None}}
     pictures = {"minip": run.labels | {"motion_artefact": None}}
     if run.subtractable:
         pictures["subtracted"] = run.labels | {"subtraction": "subtracted", "device": None}

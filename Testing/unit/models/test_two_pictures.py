@@ -40,7 +40,7 @@ def test_the_choice_survives_writing_and_opening(a_bundle: Bundle) -> None:
 def test_each_label_comes_from_the_picture_that_shows_it(a_classifier: Classifier) -> None:
     stored, subtracted = two_pictures()
     alone, other = a_classifier.classify(stored), a_classifier.classify(subtracted)
-    both = a_classifier.classify(stored, subtracted=subtracted, unsubtracted=True)
+    both = a_classifier.classify(stored, subtracted=subtracted, subtraction_state="unsubtracted")
     for label in both.labels:
         source = other if label.name in NINE_LABEL_CHOICE.subtracted else alone
         assert label.probabilities == source.label(label.name).probabilities
@@ -53,13 +53,15 @@ def test_each_label_comes_from_the_picture_that_shows_it(a_classifier: Classifie
 
 def test_a_subtracted_run_is_read_off_its_one_picture(a_classifier: Classifier) -> None:
     stored, subtracted = two_pictures()
-    once = a_classifier.classify(stored, subtracted=subtracted, unsubtracted=False)
-    assert [x.probabilities for x in once.labels] == [x.probabilities for x in a_classifier.classify(stored).labels]
-    assert all(x.answered for x in once.labels)
+    once = a_classifier.classify(stored, subtracted=subtracted, subtraction_state="subtracted")
+    alone = a_classifier.classify(stored)
+    assert [x.name for x in once.labels if not x.answered] == ["device"]
+    assert all(x.probabilities == alone.label(x.name).probabilities for x in once.labels if x.answered)
+    assert all(x.answered for x in alone.labels)
 
 
 def test_what_no_picture_shows_is_not_answered(a_classifier: Classifier) -> None:
-    result = a_classifier.classify(two_pictures()[0], unsubtracted=True)
+    result = a_classifier.classify(two_pictures()[0], subtraction_state="unsubtracted")
     assert [x.name for x in result.labels if not x.answered] == ["motion_artefact"]
     assert result.label("motion_artefact").probabilities == pytest.approx((1 / 3, 1 / 3, 1 / 3))
     assert "motion_artefact" not in result.cams
@@ -68,6 +70,8 @@ def test_what_no_picture_shows_is_not_answered(a_classifier: Classifier) -> None
 def test_a_label_without_answer_must_be_read_off_the_subtracted_picture() -> None:
     with pytest.raises(ValueError, match="must be read off the subtracted picture"):
         PictureChoice(subtracted=("side",), unanswerable=("motion_artefact",))
+    with pytest.raises(ValueError, match="hidden by subtraction"):
+        PictureChoice(subtracted=("side",), hidden=("side",))
 
 
 def test_a_choice_about_labels_the_bundle_lacks_is_refused(tmp_path: Path) -> None:
@@ -104,4 +108,4 @@ def test_the_analysis_reads_both_pictures_and_no_rule_fails_for_want_of_an_answe
     report = analyze([series_of(maskless)], severe, models=models).report.runs[0]
     assert report.label("motion_artefact").predicted == "not_answered"
     assert report.suitability.suitable
-    assert any("cannot be subtracted: motion artefact" in note for note in report.notes)
+    assert any("can show it: motion artefact" in note for note in report.notes)

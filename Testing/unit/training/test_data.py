@@ -190,6 +190,8 @@ def test_an_unsubtracted_run_is_labelled_by_picture_and_only_the_subtracted_one_
             assert r["labels"]["subtraction"] == "subtracted"
             assert r["labels"]["motion_artefact"] in ("none", "mild", "severe")
             assert r["labels"]["device"] is None
+        elif r["labels"]["subtraction"] == "subtracted":
+            assert r["labels"]["device"] is None
     pictures = load_simulated(tmp_path, NINE_LABELS, size_px=48)
     read = as_analysed(pictures, NINE_LABEL_CHOICE)
     known = read.targets >= 0
