@@ -40,16 +40,15 @@ BUDGETS = (0, 10, 30, 100)
 N_TEST, N_POOL = 350, 1000
 KEPT = {("subtraction", "unsubtracted"): 0.5, ("projection", "lateral"): 0.65, ("region", "extracranial"): 0.7}
 """Share of look B's runs of a class that stay, so that the mix of cases differs between the sites."""
-METHODS_AT: dict[int, tuple[str, ...]] = {
-    0: ("batch_norm", "prior", "adversarial", "look", "look_adversarial"),
-    10: ("head", "fine_tune", "joint", "adversarial", "look"),
-    30: ("head", "fine_tune", "joint", "adversarial", "look", "look_adversarial"),
-    100: ("head", "fine_tune", "joint", "adversarial", "look"),
-}
 FULL = "full_supervision"
-ORDER = (
-    (("source_only", 0), (FULL, N_POOL), *((m, n) for n in (30, 0) for m in METHODS_AT[n])),
-    tuple((m, n) for n in (100, 10) for m in METHODS_AT[n]),
+ORDER: tuple[tuple[tuple[str, int], ...], ...] = (
+    (
+        *(("source_only", 0), (FULL, N_POOL), ("look", 0), ("batch_norm", 0), ("prior", 0), ("adversarial", 0)),
+        *((m, 30) for m in ("head", "fine_tune", "joint", "adversarial", "look")),
+    ),
+    tuple((m, n) for n in (100, 10) for m in ("head", "fine_tune", "look")),
+    (("adversarial", 100), ("adversarial", 10)),
+    (("joint", 100), ("joint", 10), ("look_adversarial", 30), ("look_adversarial", 0)),
 )
 """The parts of the work, each done for all seeds before the next."""
 
