@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ClaireDSALib.cli.filtering import evaluate_filtering
+from ClaireDSALib.cli.perfusion import evaluate_perfusion, evaluate_phases
 from ClaireDSALib.cli.quality import evaluate_quality
 from ClaireDSALib.cli.sequence import evaluate_thrombus
 from ClaireDSALib.cli.vessels import evaluate_vessels
@@ -124,3 +125,5 @@ app.command("thrombus")(evaluate_thrombus)
 app.command("filtering")(evaluate_filtering)
 app.command("vessels")(evaluate_vessels)
 app.command("quality")(evaluate_quality)
+app.command("perfusion")(evaluate_perfusion)
+app.command("phases")(evaluate_phases)

@@ -37,6 +37,9 @@ _BLOCKS = 16
 """Blocks per side that are drawn anew for the interval of the ratio: flow of neighbours is not independent."""
 
 _DRAWS = 300
+_CLOSED = 0.02
+"""Gaps that vessels leave in the tissue up to this share of the longer side are filled in the map of the gain."""
+
 _JITTER = 0.008
 """Error of the registration that the interval allows for, as a share of the longer side."""
 
@@ -279,7 +282,8 @@ def _gained(flows: list[npt.NDArray[np.float32]], tissue: npt.NDArray[np.bool_])
     sigma = 0.02 * max(tissue.shape)
     before, after = (ndimage.gaussian_filter(flow * tissue, sigma) for flow in flows)
     share = 1 - before / np.maximum(after, 1e-6)
-    return np.where(tissue, np.clip(share, 0, 1), np.nan).astype(np.float32)
+    shown = ndimage.binary_closing(tissue, iterations=max(1, round(_CLOSED * max(tissue.shape))))
+    return np.where(shown, np.clip(share, 0, 1), np.nan).astype(np.float32)
 
 
 def _bootstrap(

@@ -28,7 +28,7 @@ _SAME_LABELS = ("circulation", "side")
 """Labels that must agree, where both are clear, for two runs to show the same circulation."""
 
 _CLEAR = 0.8
-_TERRITORY_SEEN = 0.02
+_TERRITORY_SEEN = 0.005
 """Mean of a network's map of missing territory below which it has seen none."""
 
 _ARRAYS = {
@@ -229,8 +229,13 @@ def _remaining(first: RunState, last: RunState) -> float | None:
     """Missing territory after over before, as the sequence network sees it; None when it saw none before."""
     if first.findings is None or last.findings is None or not first.findings.present:
         return None
-    before, after = (float(np.mean(state.findings.territory)) for state in (first, last) if state.findings is not None)
-    return after / before if before >= _TERRITORY_SEEN else None
+    return remaining_territory(first.findings.territory, last.findings.territory)
+
+
+def remaining_territory(before: npt.NDArray[np.floating], after: npt.NDArray[np.floating]) -> float | None:
+    """Missing territory after over before, from a network's maps 0 to 1; None when it saw none before."""
+    lost = float(np.mean(before))
+    return float(np.mean(after)) / lost if lost >= _TERRITORY_SEEN else None
 
 
 def _combined(views: tuple[ViewComparison, ...], evidence: list[Evidence]) -> Reperfusion:
