@@ -23,19 +23,23 @@ def train_vessels(
     patients: Patients = 100,
     first_seed: Seed = 7_000_000,
     anatomy: Anatomy = None,
-    minutes: Annotated[float | None, typer.Option(help="Wall-clock budget of the training.")] = None,
-    steps: Annotated[int, typer.Option(help="Batches of eight patches.")] = 6000,
-    times: Annotated[bool, typer.Option(help="Use the early and late parts of the passage.")] = True,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    network: Annotated[str, typer.Option(help="cascade (minutes on a CPU) or unet (a GPU, or hours).")] = "cascade",
+    minutes: Annotated[float | None, typer.Option(help="unet: wall-clock budget of the training.")] = None,
+    steps: Annotated[int, typer.Option(help="unet: batches of eight patches.")] = 6000,
+    device: Annotated[str, typer.Option(help="unet: cpu or cuda.")] = "cpu",
 ) -> None:
-    """Train the vessel network: vessels, arteries, veins. Run again to continue."""
+    """Train the vessel network: vessels, arteries, veins."""
     from ClaireDSALib.training.vessel_train import train_and_write
 
     _simulate(data, patients, first_seed, anatomy)
-    settings: dict[str, Any] = {"steps": steps, "device": device}
-    if minutes is not None:
+    settings: dict[str, Any] = {"steps": steps, "device": device} if network == "unet" else {}
+    if network == "unet" and minutes is not None:
         settings["budget_s"] = 60 * minutes
-    folder = train_and_write(data, out, settings, times=times, report=lambda line: typer.echo(line, err=True))
+    try:
+        folder = train_and_write(data, out, settings, network=network, report=lambda line: typer.echo(line, err=True))
+    except ValueError as error:
+        typer.echo(f"Refused: {error}", err=True)
+        raise typer.Exit(1) from error
     typer.echo(str(folder))
 
 
@@ -52,6 +56,7 @@ def evaluate_vessels(
     sequence: Annotated[
         Path | None, typer.Option(help="Bundle folder of a sequence network to compare with.", exists=True)
     ] = None,
+    runs_per_patient: Annotated[int, typer.Option(help="Use at most so many runs of a patient; 0 for all.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     """Dice, clDice, artery and vein Dice with intervals, beside the classical baseline, by vendor, motion and size."""
@@ -65,7 +70,7 @@ def evaluate_vessels(
         segmenter = VesselSegmenter(folder)
         if patients:
             _simulate(data, patients, first_seed, anatomy)
-        measured = _measured(data, split, segmenter, sequence)
+        measured = _measured(data, split, segmenter, sequence, runs_per_patient)
         scores = score_real(real, segmenter) if real else {}
     except (OSError, ValueError) as error:
         typer.echo(f"Refused: {error}", err=True)
@@ -96,11 +101,15 @@ def import_cave_checkpoint(
         typer.echo(f"licence: {entry.licence}")
 
 
-def _measured(data: Path, split: str, segmenter: Any, sequence: Path | None) -> dict[str, VesselFigures]:
+def _measured(
+    data: Path, split: str, segmenter: Any, sequence: Path | None, runs_per_patient: int
+) -> dict[str, VesselFigures]:
     from ClaireDSALib.training.vessel_compare import compare
     from ClaireDSALib.training.vessel_examples import load_examples
 
-    examples = load_examples(data, None if split == "all" else split, frames=sequence is not None)
+    examples = load_examples(
+        data, None if split == "all" else split, frames=sequence is not None, per_patient=runs_per_patient
+    )
     if not examples:
         msg = f"no runs of split {split!r} in {data}"
         raise ValueError(msg)

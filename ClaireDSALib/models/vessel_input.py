@@ -15,7 +15,7 @@ MIN_WORK_PX, MAX_WORK_PX = 512, 1024
 """The longer side is brought into this range: vessels of a small picture would be thinner than the network knows."""
 
 MIN_SIDE_PX, MAX_SIDE_PX = 32, 8192
-_MULTIPLE = 16
+_MULTIPLE = 32
 _PEAK_PERCENTILE = 99.5
 _CLIP = (-0.5, 1.5)
 
@@ -27,7 +27,7 @@ class VesselInput:
     Attributes
     ----------
     image : (1, C, h, w) float32 ndarray
-        Relative opacity, and for C = 3 its early and late part, padded to a multiple of 16.
+        Relative opacity, and for C = 3 its early and late part, padded to a multiple of 32.
     work_shape : (h, w) before padding
     shape : (H, W) of the run
     """

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ClaireDSALib.models.bundle_writer import MONAI_SCHEMA_URL
+from ClaireDSALib.models.networks.vessel_cascade import VesselCascade
 from ClaireDSALib.models.networks.vessel_net import VesselNet
 from ClaireDSALib.models.onnx_export import store_matrices_as_half
 from ClaireDSALib.models.vessel_input import MAX_WORK_PX, MIN_WORK_PX
@@ -21,11 +22,12 @@ from ClaireDSALib.models.vessel_segmenter import CHANNELS, INPUTS
 from ClaireDSALib.models.weights import save_weights
 
 ONNX_FILE, WEIGHTS_FILE = "models/model.onnx", "models/model.safetensors"
-_MULTIPLE = 16
+_MULTIPLE = 32
+_KINDS = {VesselNet: "U-Net", VesselCascade: "Cascade of two pixel networks over Gaussian features at several scales"}
 
 
 def write_vessel_bundle(
-    network: VesselNet,
+    network: VesselNet | VesselCascade,
     folder: Path,
     *,
     version: str = "0.1.0",
@@ -35,7 +37,7 @@ def write_vessel_bundle(
 
     Parameters
     ----------
-    network : VesselNet
+    network : VesselNet or VesselCascade
         Rounded in place to the stored precision.
     folder : Path
     version : str
@@ -56,9 +58,9 @@ def write_vessel_bundle(
         "work_px": [MIN_WORK_PX, MAX_WORK_PX],
         "onnx": ONNX_FILE,
         "weights": WEIGHTS_FILE,
-        "network": {"type": "VesselNet", "arguments": {"channels": list(network.channels), "in_channels": network.in_channels}},
+        "network": _network(network),
     }
-    _write(folder, "metadata", _metadata(version, inputs) | {"vessels": section})
+    _write(folder, "metadata", _metadata(_KINDS[type(network)], version, inputs) | {"vessels": section})
     _write(folder, "inference", _inference())
     _write(folder, "train", _train(training or {}))
 
@@ -80,8 +82,8 @@ def set_choices(folder: Path, **choices: Any) -> None:
     _write(folder, "metadata", metadata)
 
 
-def export_vessels(network: VesselNet, path: Path) -> None:
-    """Write the graph ``image (1, C, h, w)`` to ``logits (1, 3, h, w)`` for any h and w divisible by 16."""
+def export_vessels(network: VesselNet | VesselCascade, path: Path) -> None:
+    """Write the graph ``image (1, C, h, w)`` to ``logits (1, 3, h, w)`` for any h and w divisible by 32."""
     import onnx
 
     network.eval()
@@ -106,7 +108,14 @@ def export_vessels(network: VesselNet, path: Path) -> None:
     onnx.save(model, str(path))
 
 
-def _metadata(version: str, inputs: tuple[str, ...]) -> dict[str, Any]:
+def _network(network: VesselNet | VesselCascade) -> dict[str, Any]:
+    if isinstance(network, VesselCascade):
+        return {"type": "VesselCascade", "arguments": {"hidden": list(network.hidden)}}
+    arguments = {"channels": list(network.channels), "in_channels": network.in_channels}
+    return {"type": "VesselNet", "arguments": arguments}
+
+
+def _metadata(kind: str, version: str, inputs: tuple[str, ...]) -> dict[str, Any]:
     return {
         "schema": MONAI_SCHEMA_URL,
         "version": version,
@@ -117,7 +126,7 @@ def _metadata(version: str, inputs: tuple[str, ...]) -> dict[str, Any]:
         "required_packages_version": {"claire-dsa": "0.1.0"},
         "name": "Vessels, arteries and veins of a cerebral angiogram",
         "task": "Vessel, artery and vein masks on the minimum intensity projection of a cerebral angiographic run",
-        "description": "U-Net on peak opacity with its early and late part; trained on simulated runs only.",
+        "description": f"{kind} on peak opacity and its early and late part; trained on simulated runs only.",
         "authors": "The CLAIRE-DSA developers",
         "copyright": "Apache-2.0",
         "data_source": "simulated by claire-dsa",
@@ -130,7 +139,7 @@ def _metadata(version: str, inputs: tuple[str, ...]) -> dict[str, Any]:
                     "format": "opacity",
                     "modality": "XA",
                     "num_channels": len(inputs),
-                    "spatial_shape": ["16*n", "16*n"],
+                    "spatial_shape": ["32*n", "32*n"],
                     "dtype": "float32",
                     "value_range": [-0.5, 1.5],
                     "is_patch_data": False,
@@ -142,7 +151,7 @@ def _metadata(version: str, inputs: tuple[str, ...]) -> dict[str, Any]:
                     "type": "logits",
                     "format": "segmentation",
                     "num_channels": len(CHANNELS),
-                    "spatial_shape": ["16*n", "16*n"],
+                    "spatial_shape": ["32*n", "32*n"],
                     "dtype": "float32",
                     "value_range": [],
                     "is_patch_data": False,

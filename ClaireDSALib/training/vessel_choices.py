@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ClaireDSALib.training.vessel_examples import VesselExample
 
 THRESHOLDS = tuple(round(0.2 + 0.05 * k, 2) for k in range(13))
-SMALLEST = (5e-5, 1e-4, 2e-4, 4e-4)
-SEEDS = (0.0, 0.7, 0.85, 0.95)
+SMALLEST = (1e-4, 2e-4, 4e-4)
+SEEDS = (0.0, 0.8, 0.95)
 _PIXELS_PER_PICTURE = 4000
 _SLOPES = (0.1, 5.0)
 """Slopes outside say that the validation set is too small, not that the network is that badly calibrated."""

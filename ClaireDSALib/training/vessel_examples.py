@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -73,6 +74,7 @@ def load_examples(
     times: bool = True,
     frames: bool = False,
     known: Iterable[str] = (),
+    per_patient: int = 0,
 ) -> list[VesselExample]:
     """Examples of a set made by :func:`~ClaireDSALib.training.vessel_set.make_vessel_set`.
 
@@ -86,6 +88,8 @@ def load_examples(
         Keep the frames, for sequence networks.
     known : iterable of str
         Files (``npz`` of the index) to leave out, because they are loaded already.
+    per_patient : int
+        Take at most so many runs of a patient, in order; 0 takes all.
 
     Raises
     ------
@@ -95,7 +99,13 @@ def load_examples(
     folder, skip = Path(folder), set(known)
     lines = [json.loads(line) for line in (folder / "index.jsonl").read_text(encoding="utf-8").splitlines()]
     wanted = [line for line in lines if split in (None, line["split"]) and line["npz"] not in skip]
-    return [_load(folder, line, times, frames) for line in wanted]
+    taken: Counter[str] = Counter()
+    examples = []
+    for line in wanted:
+        taken[line["patient"]] += 1
+        if not per_patient or taken[line["patient"]] <= per_patient:
+            examples.append(_load(folder, line, times, frames))
+    return examples
 
 
 def _load(folder: Path, line: dict[str, Any], times: bool, frames: bool) -> VesselExample:

@@ -19,7 +19,7 @@ from ClaireDSALib.models.networks.vessel_net import VesselNet
 from ClaireDSALib.training.vessel_examples import VesselExample
 from ClaireDSALib.training.vessel_patches import draw_batch
 
-_MULTIPLE = 16
+_MULTIPLE = 32
 _SEVERE_WEIGHT = 0.35
 """Truth does not move with the patient, so it is off in runs of severe motion: they teach what artefacts look like."""
 _CROSS_ENTROPY_WEIGHT = 2.0
@@ -47,7 +47,7 @@ class VesselFitSettings:
 class DiceAndCrossEntropy(nn.Module):
     """Dice loss of each channel over the batch plus binary cross entropy.
 
-    MONAI's ``DiceCELoss`` takes the softmax over channels for its second part, which is wrong for channels that overlap.
+    MONAI's ``DiceCELoss`` takes a softmax over channels for its second part: wrong for channels that overlap.
     """
 
     def __init__(self) -> None:

@@ -41,7 +41,7 @@ def patch(one: VesselExample, size: int, rng: np.random.Generator) -> tuple[Tens
     if zoom > 1.3:  # shrinking: average first
         image = ndimage.gaussian_filter(image, (0, 0.45 * zoom, 0.45 * zoom))
     sampled = _sampled(np.concatenate([image, truth]), turn, offset, size)
-    return _new_look(sampled[:3], rng), (sampled[3:] > 0.5).float()
+    return new_look(sampled[:3], rng), (sampled[3:] > 0.5).float()
 
 
 def _turn(rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -81,7 +81,8 @@ def _sampled(
     return functional.grid_sample(source, points, padding_mode="border", align_corners=True)[0]
 
 
-def _new_look(image: Tensor, rng: np.random.Generator) -> Tensor:
+def new_look(image: Tensor, rng: np.random.Generator) -> Tensor:
+    """Another gain, sharpness, background, noise and depth of ``image`` ``(3, h, w)``; times may be hidden."""
     values = image.numpy()
     timed = bool(values[1:].any()) and rng.random() > _WITHOUT_TIMES
     if not timed:

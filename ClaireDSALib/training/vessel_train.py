@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ClaireDSALib.models.networks.vessel_cascade import VesselCascade
 from ClaireDSALib.models.networks.vessel_net import CHANNELS, VesselNet
 from ClaireDSALib.models.vessel_segmenter import VesselSegmenter
 from ClaireDSALib.training.vessel_bundle import set_choices, write_vessel_bundle
 from ClaireDSALib.training.vessel_choices import VesselChoices, choose
 from ClaireDSALib.training.vessel_evaluate import is_suitable
 from ClaireDSALib.training.vessel_examples import VesselExample, load_examples
-from ClaireDSALib.training.vessel_fit import VesselFitSettings, fit
 
 _MOST_IN_VALIDATION = 12
-"""Pictures looked at during training; the choices at the end use all."""
+"""Pictures looked at during training of a U-Net."""
+_MOST_FOR_CHOICES = 40
 
 
 def train_and_write(
@@ -26,48 +27,72 @@ def train_and_write(
     out: str | Path,
     settings: Mapping[str, Any] | None = None,
     *,
-    times: bool = True,
+    network: str = "cascade",
     report: Callable[[str], None] = lambda _: None,
 ) -> Path:
-    """Train on a set of :mod:`vessel_set` and write a bundle to ``out``; resumable.
+    """Train on a set of :mod:`vessel_set` and write a bundle to ``out``; a U-Net's training is resumable.
 
     Parameters
     ----------
     data, out : str or Path
     settings : mapping, optional
-        Fields of :class:`~ClaireDSALib.training.vessel_fit.VesselFitSettings`; ``channels`` sets the widths.
-    times : bool
-        Show the network the early and late parts of the passage, where frames are known.
+        Fields of :class:`~ClaireDSALib.training.vessel_pixels.PixelFitSettings` for a cascade, of
+        :class:`~ClaireDSALib.training.vessel_fit.VesselFitSettings` for a U-Net; ``network`` overrides the argument.
+    network : "cascade" or "unet"
+        A cascade takes minutes on a CPU; a U-Net wants a GPU or hours.
     report : callable
+
+    Raises
+    ------
+    ValueError
+        For another network.
     """
     import torch
 
     data, out, chosen = Path(data), Path(out), dict(settings or {})
-    channels = tuple(int(c) for c in chosen.pop("channels", CHANNELS))
-    fit_settings = VesselFitSettings(**chosen)
-    torch.set_num_threads(1 if fit_settings.device == "cpu" else torch.get_num_threads())
-    train = load_examples(data, "train", times=times)
-    validation = load_examples(data, "validation", times=times)
-    shown = [one for one in validation if is_suitable(one.facts or {}) and one.truth[0].any()]
+    kind = str(chosen.pop("network", network))
+    if kind not in ("cascade", "unet"):
+        msg = f"unknown vessel network {kind!r}; there are cascade and unet"
+        raise ValueError(msg)
+    if chosen.get("device", "cpu") == "cpu":
+        torch.set_num_threads(1)
+    train, validation = load_examples(data, "train"), load_examples(data, "validation")
     report(f"{len(train)} runs to train on, {len(validation)} to validate")
-    network = VesselNet(channels, in_channels=3 if times else 1)
-    fit(
-        train,
-        shown[:_MOST_IN_VALIDATION],
-        fit_settings,
-        out.with_suffix(".checkpoint.pt"),
-        network=network,
-        report=report,
+    trained = (
+        _fit_cascade(train, chosen, report) if kind == "cascade" else _fit_unet(train, validation, chosen, out, report)
     )
-    write_vessel_bundle(network.cpu(), out, training=dict(settings or {}))
+    write_vessel_bundle(trained, out, training={"network": kind, **chosen})
     made = choose_for(out, validation)
     report(f"validation: Dice {made.dice:.3f}, clDice {made.cldice:.3f}, thresholds {made.thresholds}")
     return out
 
 
+def _fit_cascade(
+    train: Sequence[VesselExample], settings: Mapping[str, Any], report: Callable[[str], None]
+) -> VesselCascade:
+    from ClaireDSALib.training.vessel_pixels import PixelFitSettings, fit_cascade
+
+    return fit_cascade(train, PixelFitSettings(**settings), report=report)
+
+
+def _fit_unet(
+    train: Sequence[VesselExample],
+    validation: Sequence[VesselExample],
+    settings: dict[str, Any],
+    out: Path,
+    report: Callable[[str], None],
+) -> VesselNet:
+    from ClaireDSALib.training.vessel_fit import VesselFitSettings, fit
+
+    shown = [one for one in validation if is_suitable(one.facts or {}) and one.truth[0].any()][:_MOST_IN_VALIDATION]
+    unet = VesselNet(tuple(settings.pop("channels", CHANNELS)), in_channels=3)
+    fit(train, shown, VesselFitSettings(**settings), out.with_suffix(".checkpoint.pt"), network=unet, report=report)
+    return unet.cpu()
+
+
 def choose_for(bundle: Path, validation: Sequence[VesselExample]) -> VesselChoices:
     """Choose calibration, thresholds and cleaning on validation runs without severe motion, and write them down."""
-    kept = [one for one in validation if (one.facts or {}).get("motion") != "severe"]
+    kept = [one for one in validation if (one.facts or {}).get("motion") != "severe"][:_MOST_FOR_CHOICES]
     set_choices(bundle, calibration=[[1.0, 0.0]] * 3)
     made = choose(raw_logits(VesselSegmenter(bundle), kept), kept)
     set_choices(bundle, **made.to_dict())

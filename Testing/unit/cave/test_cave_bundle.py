@@ -122,7 +122,9 @@ def test_the_command_imports_and_names_the_licence(tmp_path, user_folder):
     from ClaireDSALib.cli.models import app
 
     path = _checkpoint(tmp_path / "minip_av_sigmoid_image512_y.pt", CaveUNet(2, SMALL))
-    result = CliRunner().invoke(app, ["import", "--layout", "cave", str(path), "--out", str(tmp_path), "--name", "mine"])
+    result = CliRunner().invoke(
+        app, ["import", "--layout", "cave", str(path), "--out", str(tmp_path), "--name", "mine"]
+    )
     assert result.exit_code == 0, result.output
     assert "added mine" in result.output
     assert "non-commercial" in result.output

@@ -112,5 +112,5 @@ def test_a_real_picture_becomes_opacity_and_is_scored_against_its_label(tmp_path
             return VesselProbabilities(np.stack([picture] * 3), (0.5, 0.5, 0.5))
 
     assert score_real(tmp_path, Threshold()) == {"x": 1.0}
-    with pytest.raises(FileNotFoundError, match="_minip.png"):
+    with pytest.raises(FileNotFoundError, match=r"_minip\.png"):
         score_real(tmp_path / "none", Threshold())

@@ -28,7 +28,9 @@ def test_of_a_long_run_the_end_with_less_contrast_is_left_out():
     times = np.arange(40.0)
     level = np.zeros(40)
     level[10:25] = 1
-    kept = [float(frame[0, 0]) for frame in one_per_second(OpacityArray(level[:, None, None] * np.ones((1, 4, 4))), times)]
+    kept = [
+        float(frame[0, 0]) for frame in one_per_second(OpacityArray(level[:, None, None] * np.ones((1, 4, 4))), times)
+    ]
     assert len(kept) == MAX_FRAMES
     assert sum(kept) == 15
 
