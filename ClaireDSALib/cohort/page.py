@@ -112,12 +112,11 @@ def _cards(found: list[Outlier], store: Store) -> Iterator[str]:
         if path.is_file():
             data = base64.b64encode(path.read_bytes()).decode("ascii")
             name = escape(one.run_id)
-            image = f'<img src="data:image/png;base64,{data}" alt="Projection of run {name}" loading="lazy">'
+            image = f'<img src="data:image/png;base64,{data}" alt="Projection of run {name}">'
         mark = '<span class="flag">outlier</span>' if one.is_outlier else "within the limit"
-        reason = one.reasons.split(" | ")[0]
         yield (
             f"{image}{mark}, distance {one.score:.3g}, {escape(words(one.verdict))}<br>"
-            f"<code>{escape(one.run_id)}</code>" + (f"<br>{escape(reason)}" if reason else "")
+            f"<code>{escape(one.run_id)}</code>" + (f"<br>{escape(one.centre)}" if one.centre else "")
         )
 
 

@@ -111,6 +111,7 @@ def thrombus_and_vessels(summary: Summary) -> str:
             else ""
         )
         left = (
+            "<p class='hint'>Present: the probability reaches the bundle's threshold.</p>"
             f"<p>Present in {found['present']} of {found['assessed']} runs assessed "
             f"({_percent(found['present'], found['assessed'])}).</p>{pairs}"
             f'<div class="histogram" role="img" aria-label="Runs by probability of thrombus in tenths: {counts}">{bars}'

@@ -48,7 +48,7 @@ class Outlier:
     run_id: str
     result_key: str
     verdict: str
-    reasons: str
+    centre: str
     is_outlier: bool
 
 
@@ -180,7 +180,7 @@ class Summary:
             return
         self.outliers += bool(row["outlier"])
         found = Outlier(
-            row["outlier_score"], row["run_id"], row["result_key"], verdict, row["reasons"], bool(row["outlier"])
+            row["outlier_score"], row["run_id"], row["result_key"], verdict, row["centre"], bool(row["outlier"])
         )
         entry = (found.score, found.run_id, found)
         if len(self._gallery) < GALLERY:

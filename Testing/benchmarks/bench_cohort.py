@@ -154,11 +154,7 @@ def measure_kills(data: Path, work: Path, options: argparse.Namespace) -> dict[s
 def measure_memory(data: Path, work: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Peak resident memory of the coordinator for few and for all series."""
     few = min(50, options.series // 3)
-    part = work / "few"
-    part.mkdir()
-    files = sorted(data.rglob("*.dcm"))[:few]
-    (part / "list.tsv").write_text("path\n" + "".join(f"{path}\n" for path in files))
-    small = _call(part / "list.tsv", part / "out", "local", options.workers)
+    small = _call(_some(data, work, few), work / "few", "local", options.workers)
     large = _call(data, work / "all", "local", options.workers)
     growth = large["peak_mib"] - small["peak_mib"]
     return {
@@ -173,24 +169,35 @@ def measure_memory(data: Path, work: Path, options: argparse.Namespace) -> dict[
 def measure_scaling(data: Path, work: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Runs per second from the first unit begun to the last one done; engines in turn, the median of the rounds."""
     contenders = [("local", 1), ("local", 2), ("ray", 1), ("ray", 2)]
+    part = _some(data, work, min(options.scaling_series, options.series))
     rates: dict[str, list[float]] = {f"{engine} {n}": [] for engine, n in contenders}
     walls: dict[str, list[float]] = {name: [] for name in rates}
     for number in range(options.rounds):
         for engine, n in contenders:
             out = work / f"scaling_{number}_{engine}_{n}"
-            told = _call(data, out, engine, n)
+            told = _call(part, out, engine, n)
             rates[f"{engine} {n}"].append(told["runs"] / _seconds_at_work(out))
             walls[f"{engine} {n}"].append(told["seconds"])
     middle = {name: round(float(np.median(found)), 3) for name, found in rates.items()}
     scaling = [round(two / one, 2) for one, two in zip(rates["local 1"], rates["local 2"], strict=True)]
     return {
         "met": float(np.median(scaling)) >= 1.6,
+        "series": min(options.scaling_series, options.series),
         "runs_per_s": middle,
         "seconds_with_start": {name: round(float(np.median(found)), 1) for name, found in walls.items()},
         "local_two_over_one": scaling,
         "ray_two_over_one": round(middle["ray 2"] / middle["ray 1"], 2),
         "load": os.getloadavg()[0],
     }
+
+
+def _some(data: Path, work: Path, wanted: int) -> Path:
+    """A list of so many series, evenly spread over all."""
+    files = sorted(data.rglob("*.dcm"))
+    chosen = [files[k * len(files) // wanted] for k in range(wanted)]
+    path = work / f"{wanted}.tsv"
+    path.write_text("path\n" + "".join(f"{file.resolve()}\n" for file in chosen))
+    return path
 
 
 def _seconds_at_work(out: Path) -> float:
@@ -260,6 +267,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--workers", type=int, default=2, help="for kills and memory")
     parser.add_argument("--rounds", type=int, default=3, help="of the scaling experiment")
+    parser.add_argument("--scaling-series", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
     parser.add_argument("--only", default="", choices=("", *_EXPERIMENTS))
     parser.add_argument("--data", type=Path, help="folder for the simulated series; kept")
