@@ -96,10 +96,7 @@ def listen(
                 "health_port": health_port,
                 "peers": peer,
                 "tls": TlsFiles(**own_tls) if cert is not None or ca is not None else None,
-                "destinations": [
-                    Remote(url, own_ae_title=aet or "CLAIRE_DSA", tls=TlsFiles(**towards), **_web_only(url, remote))
-                    for url in to or ()
-                ]
+                "destinations": [Remote(url, tls=TlsFiles(**towards), **_web_only(url, remote)) for url in to or ()]
                 or None,
             },
             device,

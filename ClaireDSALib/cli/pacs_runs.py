@@ -136,11 +136,14 @@ def serve(settings: Any, *, verbose: bool) -> int:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     from ClaireDSALib.pacs.station import Station
 
+    station = None
     try:
         station = Station(settings)
         station.start()
     except (RuntimeError, ValueError, OSError, sqlite3.Error) as problem:
         complain(f"the receiver cannot start: {problem}")
+        if station is not None:
+            station.stop()
         return NOTHING_USABLE
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

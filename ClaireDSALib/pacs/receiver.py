@@ -150,8 +150,10 @@ class Receiver:
         from ClaireDSALib.pacs.transport import incoming_of
 
         request: Any = event.request
-        incoming = incoming_of(request)
         peer = f"{event.assoc.requestor.ae_title.strip()}@{event.assoc.requestor.address}"
+        incoming = incoming_of(request)
+        if incoming is None:
+            return self._refuse(peer, CANNOT_UNDERSTAND, "damaged", "the request has no data set")
         try:
             return self._store(incoming, str(request.AffectedSOPInstanceUID), str(request.AffectedSOPClassUID), peer)
         except OSError as problem:

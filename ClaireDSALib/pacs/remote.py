@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from ClaireDSALib.pacs.tls import TlsFiles
 
+DEFAULT_TITLE = "CLAIRE_DSA"
 _SCHEMES = {
     "dicom": "dimse",
     "dicoms": "dimse",
@@ -44,7 +45,7 @@ class Remote:
     """
 
     url: str
-    own_ae_title: str = "CLAIRE_DSA"
+    own_ae_title: str = DEFAULT_TITLE
     user: str = ""
     password_file: Path | None = None
     token_file: Path | None = None

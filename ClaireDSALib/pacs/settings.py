@@ -10,7 +10,7 @@ from typing import Any
 
 from ClaireDSALib.pacs.access import Limits, Peer
 from ClaireDSALib.pacs.backoff import Backoff
-from ClaireDSALib.pacs.remote import Remote
+from ClaireDSALib.pacs.remote import DEFAULT_TITLE, Remote
 from ClaireDSALib.pacs.tls import TlsFiles
 from ClaireDSALib.pipeline.settings import Settings
 
@@ -53,7 +53,7 @@ class ListenSettings:
     """
 
     folder: Path
-    ae_title: str = "CLAIRE_DSA"
+    ae_title: str = DEFAULT_TITLE
     host: str = "127.0.0.1"
     port: int = 11112
     peers: tuple[Peer, ...] = ()
@@ -118,6 +118,11 @@ class ListenSettings:
                 values[name] = make(**_checked(make, values[name]))
         values["peers"] = tuple(_made(Peer, Peer.parse, one) for one in values.get("peers", ()))
         values["destinations"] = tuple(_made(Remote, Remote, one) for one in values.get("destinations", ()))
+        if "ae_title" in values:  # towards destinations too, unless they are told another one
+            values["destinations"] = tuple(
+                dataclasses.replace(one, own_ae_title=values["ae_title"]) if one.own_ae_title == DEFAULT_TITLE else one
+                for one in values["destinations"]
+            )
         if isinstance(values.get("analysis"), Mapping):
             values["analysis"] = Settings.from_dict(values["analysis"])
         return cls(**values)

@@ -124,15 +124,28 @@ class _GuardedHandler(RequestHandler):
         assoc.dul.socket, assoc.dimse = guarded, provider
         assoc.dul.daemon = assoc.daemon = True
 
-        def run() -> None:
+        def protected(reactor: Callable[[], None]) -> Callable[[], None]:
+            def run() -> None:
+                try:
+                    reactor()
+                except Exception as problem:  # noqa: BLE001 - whatever hostile bytes cause ends this association only
+                    server.refused(self.client_address[0], f"broke the protocol ({type(problem).__name__}: {problem})")
+                    assoc.is_aborted, assoc.is_established, assoc._kill = True, False, True
+                    assoc.dul.kill_dul()
+                    guarded._shutdown_socket()
+
+            return run
+
+        def run_association() -> None:
             try:
-                assoc.run_reactor()
+                protected(assoc.run_reactor)()
             finally:
                 server.access.leave(self.client_address[0])
                 guarded.complain_of_silence()
                 provider.discard_unfinished()
 
-        assoc.run = run  # type: ignore[method-assign]
+        assoc.run = run_association  # type: ignore[method-assign]
+        assoc.dul.run = protected(assoc.dul.run_reactor)  # type: ignore[method-assign]
         return assoc
 
 
@@ -276,9 +289,10 @@ class _Sink:
         self.incoming.discard()
 
 
-def incoming_of(request: Any) -> IncomingObject:
-    """Return the object that a C-STORE request brought."""
-    return cast(_Sink, request._dataset_file).incoming
+def incoming_of(request: Any) -> IncomingObject | None:
+    """Return the object that a C-STORE request brought; None when it brought none."""
+    sink = request._dataset_file
+    return sink.incoming if isinstance(sink, _Sink) else None
 
 
 def _file_head(message: Any, assoc: Association) -> bytes:

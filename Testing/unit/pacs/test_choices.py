@@ -125,6 +125,12 @@ def test_settings_come_from_json_and_mistakes_are_named(tmp_path):
     }
     found = ListenSettings.from_dict(given)
     assert (found.peers[0].ae_title, found.limits.max_associations, found.analysis.device) == ("XA1", 2, "cpu")
+    renamed = {
+        **given,
+        "ae_title": "US",
+        "destinations": ["dicom://A@h:1", {"url": "dicom://B@h:1", "own_ae_title": "X"}],
+    }
+    assert [one.own_ae_title for one in ListenSettings.from_dict(renamed).destinations] == ["US", "X"]
     for change, message in (
         ({"folders": "x"}, "unknown ListenSettings settings"),
         ({"limits": {"max_asociations": 2}}, "unknown Limits settings"),
