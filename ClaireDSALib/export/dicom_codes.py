@@ -113,6 +113,30 @@ GRADES: Mapping[str, CodeEntry] = {
 }
 """Grades of the subtracted picture."""
 
+SECOND, PER_SECOND = CodeEntry("s", "UCUM", "s"), CodeEntry("/s", "UCUM", "/s")
+PERFUSION_MEDIANS: Mapping[str, tuple[CodeEntry, CodeEntry]] = {
+    "cbf": (_own("301", "Relative blood flow, median"), PER_SECOND),
+    "cbv": (_own("302", "Relative blood volume, median"), NO_UNITS),
+    "mtt": (_own("303", "Mean transit time, median"), SECOND),
+    "tmax": (_own("304", "Tmax, median"), SECOND),
+}
+"""Map -> code and unit; medians over the tissue that is perfused."""
+LATE_SHARE = _own("305", "Share of perfused tissue with late Tmax")
+LATE_AFTER = _own("306", "Tmax from which tissue counts as late")
+INPUT_SOURCE = _own("307", "How the arterial input was found")
+INPUT_ROW, INPUT_COLUMN = _own("308", "Row of the arterial input"), _own("309", "Column of the arterial input")
+INPUT_AREA = _own("310", "Area of the arterial input")
+INPUT_PEAK = _own("311", "Peak opacity of the arterial input")
+PERFUSION_TEXT = _own("312", "What limits the perfusion maps")
+REPERFUSED = _own("320", "Estimated share of lost tissue perfused again")
+REPERFUSED_LOW = _own("321", "Lower limit of the estimated share, 95 %")
+REPERFUSED_HIGH = _own("322", "Upper limit of the estimated share, 95 %")
+REPERFUSION_GRADE = _own("323", "eTICI grade that the estimate would have")
+REPERFUSION_GRADE_LOW = _own("324", "eTICI grade of the lower limit")
+REPERFUSION_GRADE_HIGH = _own("325", "eTICI grade of the upper limit")
+LOST_SHARE = _own("326", "Estimated share without flow before treatment")
+REPERFUSION_TEXT = _own("327", "Remark on the estimate")
+
 VIEWS: Mapping[str, CodeEntry] = {
     "ap": CodeEntry("399348003", "SCT", "antero-posterior"),
     "lateral": CodeEntry("399067008", "SCT", "lateral"),
@@ -218,6 +242,8 @@ def all_codes() -> tuple[CodeEntry, ...]:
     found = {value for value in globals().values() if isinstance(value, CodeEntry)}
     for table in (SEGMENT_TYPES, REVIEW_VERDICTS, PHASES, VIEWS, PICTURES, GRADES):
         found.update(table.values())
+    for entry, unit in PERFUSION_MEDIANS.values():
+        found.update((entry, unit))
     for entry, classes in LABELS.values():
         found.update((entry, *classes.values()))
     return tuple(sorted(found, key=lambda code: (code.scheme, code.value)))

@@ -84,8 +84,13 @@ def dicom_objects(
             _images_of(source, place, report, result, key, models) for place, (source, report) in enumerate(runs)
         ]
         found += [image for run in reported for image in run.images]
-        series_of_report = study_series(sources, _REPORT, "report", key)
-        model_report = report_of_study(reported, result.report.pairs, models, series_of_report)
+        model_report = report_of_study(
+            reported,
+            result.report.pairs,
+            models,
+            study_series(sources, _REPORT, "report", key),
+            result.report.reperfusion,
+        )
         found.append(model_report)
         series_of_reviews = study_series(sources, _REVIEWS, "review by people", key)
         found += reviews_of_study(reported, overrides, model_report, series_of_reviews)
@@ -136,7 +141,7 @@ def _all_overrides(result: CaseResult, corrections: Corrections) -> dict[str, li
 
 
 def projections_of(source: SourceRun, position: int, arrays: Arrays, key: str) -> list[Dataset]:
-    """The MinIP and, where there is one, the subtracted MinIP."""
+    """The MinIP and, where there are any, the subtracted MinIP of the arterial frames and of all frames, last."""
     if "minip" not in arrays:
         return []
     series = run_series(source, position, _PROJECTIONS, "projections", key)
@@ -152,19 +157,15 @@ def projections_of(source: SourceRun, position: int, arrays: Arrays, key: str) -
             window=(low, high),
         )
     ]
-    if "subtracted_minip" in arrays:
-        found.append(
-            grey_capture(
-                source,
-                series,
-                2,
-                arrays["subtracted_minip"],
-                Derivation(
-                    "SUBTRACTED_MINIP",
-                    "Minimum over time after subtraction in the logarithm; contrast dark",
-                    (SUBTRACTION_DERIVATION, MINIMUM_PROJECTION),
-                ),
-                window=pictures.subtracted_window(),
-            )
-        )
+    kinds = (
+        ("arterial_minip", "ARTERIAL_MINIP", "of the arterial frames"),
+        ("subtracted_minip", "SUBTRACTED_MINIP", "of all frames"),
+    )
+    codes = (SUBTRACTION_DERIVATION, MINIMUM_PROJECTION)
+    for name, kind, what in kinds:
+        if name in arrays:
+            text = f"Minimum over time {what} after subtraction in the logarithm; contrast dark"
+            number, shown = len(found) + 1, pictures.subtracted_window()
+            how = Derivation(kind, text, codes)
+            found.append(grey_capture(source, series, number, arrays[name], how, window=shown))
     return found

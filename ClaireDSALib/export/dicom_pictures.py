@@ -18,6 +18,7 @@ from ClaireDSALib.export.files import (
     color_summary_with_legend,
     map_limits,
 )
+from ClaireDSALib.export.perfusion_pictures import PERFUSION_MAPS, perfusion_picture
 from ClaireDSALib.pipeline.report import RunReport
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -68,6 +69,11 @@ def maps(arrays: Arrays) -> dict[str, Rgb]:
             color = pictures.colored(values, *limits, pictures.cool)
             color[~np.isfinite(values)] = 0
             found[f"{title}, {unit}" if unit else title] = pictures.with_color_bar(color, pictures.cool, *limits, unit)
+    found |= {
+        f"{title}, {unit}" if unit else title: perfusion_picture(name, arrays, arrays["minip"].shape)
+        for name, (title, unit) in PERFUSION_MAPS.items()
+        if name in arrays
+    }
     if "color_summary" in arrays:
         found["Colour-coded summary"] = color_summary_with_legend(arrays)
     return found

@@ -20,9 +20,11 @@ from ClaireDSALib.pipeline.report import (
     OutOfDistribution,
     Override,
     PairReport,
+    Perfusion,
     Phases,
     Quality,
     Reason,
+    Reperfusion,
     Suitability,
     Thrombus,
     Vessels,
@@ -58,6 +60,8 @@ class FoundRun:
     suitability: Suitability | None = None
     vessels: Vessels | None = None
     thrombus: Thrombus | None = None
+    perfusion: Perfusion | None = None
+    """Without its curves, which a structured report does not hold."""
     phases: Phases | None = None
     notes: tuple[str, ...] = ()
     error: str = ""
@@ -77,6 +81,8 @@ class FoundReport:
     is_verified: bool
     runs: tuple[FoundRun, ...]
     pairs: tuple[PairReport, ...] = ()
+    reperfusion: tuple[Reperfusion, ...] = ()
+    """Estimates before and after treatment, without the comparison of each view."""
 
     def run(self, run_id: str) -> FoundRun:
         """Return one run.
@@ -140,11 +146,13 @@ def _found(dataset: Dataset) -> FoundReport:
         msg = f"another program wrote it (no coding scheme {codes.PRIVATE_SCHEME})"
         raise _NotOursError(msg)
     by_run: dict[str, dict[str, list[Dataset]]] = {}
-    pairs = []
+    pairs, reperfusion = [], []
     for group in _groups(dataset):
         name, _, about = _text_of(group, ("112039", "DCM")).rpartition("/")
         if about == "pair":
             pairs.append(_pair(name, group))
+        elif about == "reperfusion":
+            reperfusion.append(_reperfusion(group))
         elif name:
             by_run.setdefault(name, {}).setdefault(about.split(" ")[0], []).append(group)
     by_person = _code_of(dataset, ("121005", "DCM"))[:2] == _PERSON
@@ -160,6 +168,7 @@ def _found(dataset: Dataset) -> FoundReport:
         is_verified=verified,
         runs=tuple(_run(run_id, groups, reviewer) for run_id, groups in by_run.items()),
         pairs=tuple(pairs),
+        reperfusion=tuple(reperfusion),
     )
 
 
@@ -170,7 +179,7 @@ def _run(run_id: str, groups: dict[str, list[Dataset]], reviewer: str) -> FoundR
     run, labels, verdict = one("run"), one("labels"), one("suitability")
     vessels, thrombus, review = one("vessels"), one("thrombus"), one("review")
     cited = run if run is not None else review
-    quality = one("quality")
+    quality, perfusion = one("quality"), one("perfusion")
     sources = {"labels": labels, "quality": quality, "suitability": verdict, "vessels": vessels, "thrombus": thrombus}
     return FoundRun(
         run_id=run_id,
@@ -182,6 +191,7 @@ def _run(run_id: str, groups: dict[str, list[Dataset]], reviewer: str) -> FoundR
         suitability=None if verdict is None else _suitability(verdict),
         vessels=None if vessels is None else _vessels(vessels),
         thrombus=None if thrombus is None else _thrombus(thrombus),
+        perfusion=None if perfusion is None else _perfusion(perfusion),
         phases=_phases(groups.get("phase", []), () if cited is None else _frames(cited)),
         notes=() if run is None else tuple(text(i, "TextValue") for i in _all(run, codes.RUN_NOTE)),
         error="" if run is None else _text_of(run, codes.RUN_ERROR),
@@ -274,6 +284,34 @@ def _thrombus(group: Dataset) -> Thrombus:
         uncertainty=_number_of(group, codes.THROMBUS_UNCERTAINTY),
         site_px=site,
         text=_text_of(group, codes.THROMBUS_TEXT),
+    )
+
+
+def _perfusion(group: Dataset) -> Perfusion:
+    medians = {name: _number_of(group, code) for name, (code, _) in codes.PERFUSION_MEDIANS.items()}
+    return Perfusion(
+        input_source=_text_of(group, codes.INPUT_SOURCE),  # type: ignore[arg-type]
+        input_px=(_number_of(group, codes.INPUT_ROW) or 0.0, _number_of(group, codes.INPUT_COLUMN) or 0.0),
+        input_area_px=int(_number_of(group, codes.INPUT_AREA) or 0),
+        input_peak=_number_of(group, codes.INPUT_PEAK) or 0.0,
+        medians={name: value for name, value in medians.items() if value is not None},
+        late_share=_number_of(group, codes.LATE_SHARE),
+        late_after_s=_number_of(group, codes.LATE_AFTER) or 0.0,
+        text=_text_of(group, codes.PERFUSION_TEXT),
+    )
+
+
+def _reperfusion(group: Dataset) -> Reperfusion:
+    return Reperfusion(
+        views=(),
+        fraction=_number_of(group, codes.REPERFUSED),
+        low=_number_of(group, codes.REPERFUSED_LOW),
+        high=_number_of(group, codes.REPERFUSED_HIGH),
+        etici_estimate=_text_of(group, codes.REPERFUSION_GRADE),
+        etici_low=_text_of(group, codes.REPERFUSION_GRADE_LOW),
+        etici_high=_text_of(group, codes.REPERFUSION_GRADE_HIGH),
+        lost_share=_number_of(group, codes.LOST_SHARE),
+        text=_text_of(group, codes.REPERFUSION_TEXT),
     )
 
 

@@ -25,6 +25,7 @@ from ClaireDSALib.export.dicom_items import (
     text_item,
     with_children,
 )
+from ClaireDSALib.export.dicom_perfusion import perfusion_items, reperfusion_groups
 from ClaireDSALib.export.dicom_source import SourceRun, evidence_of
 from ClaireDSALib.pipeline.report import (
     LabelResult,
@@ -34,6 +35,7 @@ from ClaireDSALib.pipeline.report import (
     Phases,
     Quality,
     Reason,
+    Reperfusion,
     RunReport,
     Thrombus,
     Vessels,
@@ -68,6 +70,7 @@ def report_of_study(
     pairs: Sequence[PairReport],
     models: Mapping[str, ModelRecord],
     series: NewSeries,
+    reperfusion: Sequence[Reperfusion] = (),
 ) -> Dataset:
     """What the models found, observed by a device, unverified.
 
@@ -80,6 +83,8 @@ def report_of_study(
     models : mapping of str to ModelRecord
         Task -> the bundle that did it.
     series : NewSeries
+    reperfusion : sequence of Reperfusion
+        Estimates before and after treatment; those of other studies are left out.
 
     Returns
     -------
@@ -89,6 +94,7 @@ def report_of_study(
     with quiet():
         groups = [made for run in runs for made in _groups_of_run(run, models)]
         groups += _groups_of_pairs(runs, pairs, models.get("thrombus"))
+        groups += reperfusion_groups({run.report.run_id: run.source for run in runs}, reperfusion)
         evidence = [item for run in runs for item in (*evidence_of(run.source), *citable(run.images))]
         dataset = document(evidence, groups, series, 1, device_observer())
     return seal(dataset, runs[0].source)
@@ -131,6 +137,9 @@ def _groups_of_run(run: ReportedRun, models: Mapping[str, ModelRecord]) -> list[
         found.append(_vessel_group(run, report.vessels, vessel_model(report.vessels, models)))
     if report.thrombus is not None:
         found.append(_thrombus_group(run, report.thrombus, models.get("thrombus")))
+    if report.perfusion is not None:
+        step = algorithm(None, "CLAIRE-DSA perfusion by deconvolution")
+        found.append(group(sources, f"{name}/perfusion", perfusion_items(report.perfusion), algorithm_id=step))
     if report.phases is not None:
         found += _phase_groups(run.source, name, report.phases, models.get("thrombus"))
     return found

@@ -227,8 +227,6 @@ def map_limits(values: npt.NDArray[np.floating]) -> tuple[float, float]:
 
 def _write_arrays(path: Path, arrays: Arrays) -> Path:
     with writing(path) as temporary:
-        kept: dict[str, Any] = {
-            k: v for k, v in arrays.items() if k not in ("minip", "subtracted_minip", "arterial_minip")
-        }
+        kept: dict[str, Any] = {k: v for k, v in arrays.items() if k not in ("minip", "subtracted_minip")}
         np.savez_compressed(temporary, **kept)
     return path

@@ -21,8 +21,8 @@ SEGMENT_NAMES = {"vessels": "Vessels", "arteries": "Arteries", "veins": "Veins",
 
 _CENTERLINE_COLOR = (255, 219, 89)
 _VOLUMES = (
-    "minip", "subtracted_minip", "opacity", "time_to_peak", "arrival_time", "mean_transit_time", "area_under_curve",
-    "peak_opacity", "vessel_probability",
+    "minip", "subtracted_minip", "arterial_minip", "opacity", "time_to_peak", "arrival_time", "mean_transit_time",
+    "area_under_curve", "peak_opacity", "vessel_probability",
 )  # fmt: skip
 """Arrays of the size of a frame that are worth computing with."""
 

@@ -42,19 +42,24 @@ def write_perfusion_maps(
         Of the run.
     """
     files = {}
-    for name, (_, unit) in PERFUSION_MAPS.items():
+    for name in PERFUSION_MAPS:
         if name not in arrays:
             continue
-        limits = perfusion_limits(name, arrays[name])
-        values = spread(arrays[name], shape)
-        color = pictures.colored(values, *limits, pictures.cool)
-        color[~np.isfinite(values)] = 0
-        if "input_region" in arrays:
-            color = _with_input(color, arrays["input_region"], shape)
-        shown = pictures.with_color_bar(color, pictures.cool, *limits, unit)
+        shown = perfusion_picture(name, arrays, shape)
         files[f"{name}.png"] = pictures.write_png(place / "maps" / f"{name}.png", shown)
         files[f"{name}.tif"] = pictures.write_tiff(place / "maps" / f"{name}.tif", arrays[name])
     return files
+
+
+def perfusion_picture(name: str, arrays: Mapping[str, npt.NDArray[Any]], shape: tuple[int, int]) -> pictures.Rgb:
+    """One perfusion map over the whole run ``(H, W)``, with its colour bar and the rim of the input region."""
+    limits = perfusion_limits(name, arrays[name])
+    values = spread(arrays[name], shape)
+    color = pictures.colored(values, *limits, pictures.cool)
+    color[~np.isfinite(values)] = 0
+    if "input_region" in arrays:
+        color = _with_input(color, arrays["input_region"], shape)
+    return pictures.with_color_bar(color, pictures.cool, *limits, PERFUSION_MAPS[name][1])
 
 
 def perfusion_limits(name: str, values: npt.NDArray[np.floating]) -> tuple[float, float]:

@@ -23,11 +23,14 @@ from ClaireDSALib.pipeline.report import (
     ModelRecord,
     OutOfDistribution,
     PairReport,
+    Perfusion,
     Phases,
     Quality,
     Reason,
+    Reperfusion,
     Suitability,
     Thrombus,
+    ViewComparison,
 )
 from ClaireDSALib.pipeline.settings import Settings
 from ClaireDSALib.simulator.acquisition import frame_times
@@ -79,15 +82,15 @@ def a_result(a_read_study) -> CaseResult:
 
 @pytest.fixture
 def edited(a_study, tmp_path) -> Callable[..., Path]:
-    """A copy of the study whose headers were changed: ``edited(lambda dataset: ...)``."""
+    """A copy of the study's first run with a changed header: ``edited(lambda dataset: ...)``."""
 
     def edit(change: Callable[[pydicom.Dataset], None]) -> Path:
         folder = tmp_path / "edited"
-        for path in sorted(a_study.glob("*.dcm")):
-            dataset = pydicom.dcmread(path)
-            change(dataset)
-            folder.mkdir(exist_ok=True)
-            dataset.save_as(folder / path.name)
+        path = min(a_study.glob("*.dcm"))
+        dataset = pydicom.dcmread(path)
+        change(dataset)
+        folder.mkdir()
+        dataset.save_as(folder / path.name)
         return folder
 
     return edit
@@ -112,12 +115,15 @@ def found_in(study: ReadResult) -> CaseResult:
         heat = np.zeros((8, 8), np.float32)
         heat[2, 3] = 0.9
         cams = {f"cam.side.{cls}": np.eye(8, dtype=np.float32) for cls in ("left", "right", "undetermined")}
-        arrays[run.run_id] |= {**masks, "thrombus_heat": heat, **cams}
-        described = dict.fromkeys((*masks, "thrombus_heat", *cams), "invented for the tests")
+        arterial = arrays[run.run_id]["subtracted_minip"]
+        arrays[run.run_id] |= {**masks, "thrombus_heat": heat, "arterial_minip": arterial, **cams}
+        described = dict.fromkeys((*masks, "thrombus_heat", "arterial_minip", *cams), "invented for the tests")
         run = dataclasses.replace(run, arrays={**run.arrays, **described})
         runs.append(_with_findings(run, present=place == 0))
     ids = tuple(run.run_id for run in runs)
     pairs = (PairReport(ids, "acquired together", Thrombus(0.61, 0.5, True, 0.1, text="from both views")),)
+    view = ViewComparison(ids[0], ids[-1], "the same view")
+    estimates = (Reperfusion((view,), 0.7, 0.5, 0.85, "2b67", "2b50", "2b67", 0.3, "an estimate"),)
     models = tuple(
         ModelRecord(name, version, sha, task, "onnxruntime", "cpu")
         for task, name, version, sha in (
@@ -130,6 +136,7 @@ def found_in(study: ReadResult) -> CaseResult:
         result.report,
         runs=tuple(runs),
         pairs=pairs if len(ids) == 2 else (),
+        reperfusion=estimates if len(ids) == 2 else (),
         provenance=dataclasses.replace(result.report.provenance, models=models),
     )
     return CaseResult(report, arrays)
@@ -165,6 +172,9 @@ def _with_findings(run, *, present):
         ),
         thrombus=Thrombus(
             0.731, 0.5, present, 0.07, (20.25, 26.5) if present else None, "thrombus_heat", "from this view alone"
+        ),
+        perfusion=Perfusion(
+            "automatic", (10.5, 20.25), 12, 0.4, {"cbf": 0.5, "mtt": 3.1, "tmax": 2.2}, 0.25, 6.0, text="relative"
         ),
         phases=Phases(names[: run.acquisition.n_frames], "sequence network (some_sequence)"),
         notes=(*run.notes, "A note with umlauts: ÄÖÜ."),
