@@ -50,7 +50,7 @@ def risk_figure(outcomes: Sequence[RunOutcome], figures: FilteringFigures) -> Fi
     success = np.array([o.success for o in outcomes])
     coverage, risk = risk_coverage(success, np.array([o.score for o in outcomes]))
     _, best = risk_coverage(success, success.astype(float))
-    figure = Figure(figsize=(6.2, 3.8), layout="constrained")
+    figure = Figure(figsize=(6.6, 4.2), layout="constrained")
     axis = figure.add_subplot()
     axis.plot(coverage, best, color=_PAPER, lw=1, ls=":", label=f"perfect order, area {figures.aurc_best:.3f}")
     axis.axhline(figures.aurc_random, color=_PAPER, lw=1, ls="--", label=f"random, area {figures.aurc_random:.3f}")
@@ -58,7 +58,7 @@ def risk_figure(outcomes: Sequence[RunOutcome], figures: FilteringFigures) -> Fi
     at = (figures.n_kept / figures.n_runs, 1 - figures.filtered.value)
     axis.plot(*at, "o", ms=9, color=_GOOD, label=f"the rules as shipped: {at[0]:.0%} kept, {at[1]:.0%} of them fail")
     axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of runs kept", ylabel="failures among the kept")
-    axis.legend(fontsize=8, frameon=False, loc="upper left")
+    figure.legend(fontsize=8, frameon=False, loc="outside lower left", ncols=2)
     _bare(axis)
     return figure
 

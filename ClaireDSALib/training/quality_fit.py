@@ -20,8 +20,17 @@ from ClaireDSALib.models.networks.quality_net import QualityNet
 from ClaireDSALib.models.quality_input import WORK_PX
 from ClaireDSALib.training.quality_data import QualityExample
 
-_SMALL_PX = 384
-"""Side of the pictures of the first part; the network sees a part of the picture at the final scale."""
+_MEDIUM_PX, _SMALL_PX = 384, 256
+"""Sides of cheaper views: part of the picture at the final scale, and all of it at half the scale."""
+
+_ZOOM, _SMALL_ZOOM = (-0.3, 0.2), (-1.1, -0.7)
+"""Range of enlargement, powers of two; 0 is the scale in use."""
+
+_SMALL_VESSEL_WEIGHT = 0.3
+"""Thin vessels vanish at half the scale."""
+
+_LARGE_FROM = 0.8
+"""Share of the schedule from which all steps are on whole pictures at the final scale."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +44,9 @@ class QualityFitSettings:
         Weight of the grade's cross entropy beside the vessels' Dice and cross entropy.
     learning_rate, weight_decay : float
         AdamW, with a cosine down to a hundredth.
-    large_share : float
-        Share of the steps on whole pictures of 512 px; the whole last fifth is made of such steps too.
+    large_share, small_share : float
+        Share of the steps on whole pictures of 512 px, and of 256 px with twice the batch; the others see parts of
+        384 px. The whole last fifth is made of steps at 512 px.
     average : float
         Decay of the running mean of the weights, which is what is kept.
     validate_every : int
@@ -51,11 +61,12 @@ class QualityFitSettings:
 
     steps: int = 6000
     batch: int = 4
-    quality_weight: float = 0.5
+    quality_weight: float = 1.0
     learning_rate: float = 3e-3
     weight_decay: float = 1e-3
-    large_share: float = 0.35
-    average: float = 0.995
+    large_share: float = 0.2
+    small_share: float = 0.5
+    average: float = 0.99
     validate_every: int = 250
     validation_pictures: int = 120
     bfloat16: bool = True
@@ -130,14 +141,11 @@ def joint_loss(
     """
     quality = functional.cross_entropy(quality_logits, grades, label_smoothing=0.05)
     weight = weights[:, None, None, None]
-    if not bool((weights > 0).any()):
-        return share * quality + 0.0 * vessel_logits.mean()
     found = vessel_logits.sigmoid()
     overlap = 2 * (weight * found * vessels).sum() + 1
     dice = 1 - overlap / ((weight * (found + vessels)).sum() + 1)
     entropy = functional.binary_cross_entropy_with_logits(vessel_logits, vessels, weight=weight.expand_as(vessels))
-    entropy = entropy * len(weights) / weights.sum()
-    return dice + entropy + share * quality
+    return weights.mean() * dice + entropy + share * quality
 
 
 @torch.no_grad()
@@ -173,15 +181,26 @@ def _step(
     network: QualityNet, train: Sequence[QualityExample], settings: QualityFitSettings, step: int, progress: float
 ) -> Tensor:
     rng = np.random.default_rng([settings.seed, step])
-    chosen = [train[int(rng.integers(len(train)))] for _ in range(settings.batch)]
-    large = progress > 0.8 or rng.random() < settings.large_share
-    images, vessels = _views(chosen, WORK_PX if large else _SMALL_PX, rng)
-    weights = torch.tensor([0.0 if one.vessels is None else one.vessel_weight for one in chosen])
+    size, count = _size(settings, progress, rng)
+    chosen = [train[int(rng.integers(len(train)))] for _ in range(count)]
+    images, vessels = _views(chosen, size, rng)
+    share = _SMALL_VESSEL_WEIGHT if size == _SMALL_PX else 1.0
+    weights = torch.tensor([0.0 if one.vessels is None else share * one.vessel_weight for one in chosen])
     grades = torch.tensor([one.grade for one in chosen])
     network.train()
     with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
         found = network(images.contiguous(memory_format=torch.channels_last))
     return joint_loss(found.vessels.float(), found.quality.float(), vessels, weights, grades, settings.quality_weight)
+
+
+def _size(settings: QualityFitSettings, progress: float, rng: np.random.Generator) -> tuple[int, int]:
+    """Side and number of the pictures of one step."""
+    draw = rng.random()
+    if progress > _LARGE_FROM or draw < settings.large_share:
+        return WORK_PX, settings.batch
+    if draw < settings.large_share + settings.small_share:
+        return _SMALL_PX, 2 * settings.batch
+    return _MEDIUM_PX, settings.batch
 
 
 def _views(chosen: Sequence[QualityExample], size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -195,7 +214,7 @@ def _view(one: QualityExample, size: int, rng: np.random.Generator) -> tuple[Ten
     both = torch.from_numpy(np.stack([one.image, mask])[None])
     # Pixels of the view per pixel of the picture that is brought to the working size: about 1, so that noise and
     # motion keep the scale they will have in use.
-    zoom = 2 ** rng.uniform(-0.3, 0.2)
+    zoom = 2 ** rng.uniform(*(_SMALL_ZOOM if size == _SMALL_PX else _ZOOM))
     angle = np.deg2rad(rng.uniform(-20, 20))
     flip = -1.0 if rng.random() < 0.5 else 1.0
     shown = size / (WORK_PX * zoom)

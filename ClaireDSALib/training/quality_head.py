@@ -26,6 +26,7 @@ def refit_head(
     train: Sequence[QualityExample],
     validation: Sequence[QualityExample],
     *,
+    mirrored: bool = True,
     steps: int = 1200,
     learning_rate: float = 1e-3,
     seed: int = 0,
@@ -38,7 +39,8 @@ def refit_head(
     network : QualityNet
         Trained; only ``quality_head`` changes.
     train, validation : sequence of QualityExample
-        Every training picture is also shown mirrored.
+    mirrored : bool
+        Show every training picture mirrored too.
     steps : int
         Batches of 64.
     learning_rate : float
@@ -46,7 +48,7 @@ def refit_head(
     report : callable
     """
     torch.manual_seed(seed)
-    features, grades = _features(network, train, mirrored=True)
+    features, grades = _features(network, train, mirrored=mirrored)
     unseen, truth = _features(network, validation, mirrored=False)
     head = network.quality_head
     before = {key: value.clone() for key, value in head.state_dict().items()}
@@ -75,14 +77,16 @@ def refit_head(
 @torch.no_grad()
 def _features(network: QualityNet, examples: Sequence[QualityExample], *, mirrored: bool) -> tuple[Tensor, Tensor]:
     """What the head is given for each picture, ``(N, F)``, and the grades ``(N,)``."""
-    network.eval()
+    network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     caught: list[Tensor] = []
-    hook = network.quality_head.register_forward_pre_hook(lambda _module, given: caught.append(given[0].clone()))
+    hook = network.quality_head.register_forward_pre_hook(lambda _module, given: caught.append(given[0].float()))
     grades = []
     try:
         for one in examples:
             for image in (one.image, np.ascontiguousarray(one.image[:, ::-1])) if mirrored else (one.image,):
-                network(torch.from_numpy(prepare_quality(image).image))
+                shown = torch.from_numpy(prepare_quality(image).image).contiguous(memory_format=torch.channels_last)
+                with torch.autocast("cpu", torch.bfloat16):  # half the time; the head is fitted on many pictures
+                    network(shown)
                 grades.append(one.grade)
     finally:
         hook.remove()

@@ -15,6 +15,7 @@ from ClaireDSALib.training.calibration import fit_temperature
 from ClaireDSALib.training.quality_bundle import set_quality_choices, write_quality_bundle
 from ClaireDSALib.training.quality_data import QualityExample, load_examples
 from ClaireDSALib.training.quality_fit import QualityFitSettings, fit
+from ClaireDSALib.training.quality_head import refit_head
 from ClaireDSALib.training.vessel_scores import centerline_dice, dice
 
 _THRESHOLDS = tuple(round(0.3 + 0.05 * k, 2) for k in range(9))
@@ -67,6 +68,7 @@ def train_and_write(
         network=QualityNet(**arguments),
         report=report,
     )
+    refit_head(network, train, validation, report=report)
     write_quality_bundle(network, out, network_arguments=arguments, training=dict(settings or {}))
     report(f"validation: {choose_for(out, validation)}")
     return out

@@ -31,7 +31,7 @@ def test_wilson_agrees_with_scipy():
 
 def test_a_filter_that_tells_good_from_bad_gains_what_arithmetic_says():
     found = measure_filtering(
-        _outcomes({(True, True): 70, (True, False): 10, (False, True): 10, (False, False): 110}), n_permutations=4000
+        _outcomes({(True, True): 70, (True, False): 10, (False, True): 10, (False, False): 110}, 7), n_permutations=4000
     )
     assert found.unfiltered.value == pytest.approx(80 / 200)
     assert found.filtered.value == pytest.approx(70 / 80)
