@@ -20,6 +20,9 @@ from ClaireDSALib.models.quality_input import GRADES
 STRIDE = 32
 """Sides of the input are multiples of this many pixels times the attention window of the deepest level."""
 
+POOLED_LEVELS = 3
+"""Deepest levels that the quality head sees; the shallowest of them, at 1/8, still tells noise from edges."""
+
 
 class QualityOutput(NamedTuple):
     """Logits of one batch: ``vessels (B, 1, H, W)``; ``quality (B, 3)`` in the order of ``GRADES``."""
@@ -65,9 +68,9 @@ class QualityNet(nn.Module):
             FeatureAggregation(deeper, width) for deeper, width in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
         self.vessel_head = nn.Sequential(nn.Conv2d(half, 4, 1), nn.PixelShuffle(2))
-        pooled = 2 * (widths[-1] + widths[-2])
+        pooled = 2 * sum(widths[-POOLED_LEVELS:])
         self.quality_head = nn.Sequential(
-            nn.Linear(pooled, 64), nn.ReLU(), nn.Dropout(0.3), nn.Linear(64, len(GRADES))
+            nn.LayerNorm(pooled), nn.Linear(pooled, 64), nn.Hardswish(), nn.Dropout(0.2), nn.Linear(64, len(GRADES))
         )
 
     def forward(self, image: Tensor) -> QualityOutput:
@@ -78,7 +81,7 @@ class QualityNet(nn.Module):
         for skip, aggregate in zip(levels[-2::-1], self.aggregate, strict=True):
             up = aggregate(up, skip)
         vessels = self.vessel_head(up)
-        return QualityOutput(vessels, self.quality_head(_pooled(levels[-2:], vessels)))
+        return QualityOutput(vessels, self.quality_head(_pooled(levels[-POOLED_LEVELS:], vessels)))
 
 
 class LocalGlobalAttention(nn.Module):
