@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import time
+import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,7 +72,7 @@ class HttpSession:
         """
         for failures in range(1, self._tries + 1):
             try:
-                return self.request("GET", path, headers={"Accept": accept}, params=query)
+                return self.request("GET", path, headers={"Accept": accept}, params=_query(query or {}))
             except RemoteError as problem:
                 if problem.is_final or failures == self._tries:
                     raise
@@ -129,6 +130,11 @@ def _auth(remote: Remote) -> requests.auth.AuthBase:
         return requests.auth.HTTPBasicAuth(remote.user.encode(), read_secret(remote.password_file).encode())
     # An explicit "nothing" keeps requests from looking into ~/.netrc.
     return _Bearer(read_secret(remote.token_file) if remote.token_file is not None else "")
+
+
+def _query(keys: Mapping[str, Any]) -> str:
+    """Encode a search; wildcards and what else RFC 3986 allows stay, for not every server decodes them."""
+    return urllib.parse.urlencode(keys, safe="*?,:/@", quote_via=urllib.parse.quote)
 
 
 def _refusal(remote: Remote, response: requests.Response) -> RemoteError:

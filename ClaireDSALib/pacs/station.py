@@ -241,6 +241,7 @@ class Station:
         destinations = [destination.name for destination in self._destinations]
         study = short_key(job.study_uid)
         if not self.queue.finish_analysis(job, results, destinations):
+            shutil.rmtree(final, ignore_errors=True)
             _LOG.info("study %s: objects arrived meanwhile, it will be analysed again", study)
             return "outdated"
         _LOG.info("study %s: analysed, %d objects to send", study, len(results))

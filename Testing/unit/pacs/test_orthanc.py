@@ -100,6 +100,7 @@ def test_a_search_goes_through_all_pages(orthanc, web, web_remote, write_study):
     found = web.studies({"PatientID": build.PATIENT_ID})
     assert sorted(found) == sorted(identify(files[0]).study_uid for files in studies)
     assert len(web.studies({"PatientID": build.PATIENT_ID}, most=3)) == 3
+    assert len(web.studies({"PatientID": "PID*", "StudyDate": ""})) == 5
     assert web.studies({"PatientID": "somebody else"}) == []
 
 
