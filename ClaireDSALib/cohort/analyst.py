@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ClaireDSALib.cohort.recipe import BUNDLE_SETTINGS
 from ClaireDSALib.cohort.store import UnitResult
 from ClaireDSALib.cohort.units import Unit
 
@@ -94,11 +95,7 @@ class CaseAnalyst:
 
     def prepare(self) -> None:
         """Load the bundles and hold their hashes against the recipe's."""
-        chosen = {
-            "labels": self._settings.label_bundle,
-            "vessels": self._settings.vessel_bundle,
-            "thrombus": self._settings.thrombus_bundle,
-        }
+        chosen = {task: getattr(self._settings, name) for task, name in BUNDLE_SETTINGS.items()}
         for task, bundle in chosen.items():
             if bundle not in ("none", "auto"):
                 self._models._model(task, bundle, self._settings.device)

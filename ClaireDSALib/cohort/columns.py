@@ -8,8 +8,20 @@ from typing import Literal, NamedTuple
 Kind = Literal["text", "whole", "real", "yes_no"]
 
 TABLE_VERSION = 1
-STEPS = ("project", "subtract", "labels", "suitability", "vessels", "sequence", "maps")
-TASKS = ("labels", "vessels", "thrombus")
+GRADES = ("good", "acceptable", "poor")
+STEPS = (
+    "project",
+    "subtract",
+    "labels",
+    "suitability",
+    "quality",
+    "vessels",
+    "sequence",
+    "arteries",
+    "maps",
+    "perfusion",
+)
+TASKS = ("labels", "quality", "vessels", "thrombus")
 
 
 class Column(NamedTuple):
@@ -82,6 +94,17 @@ _VESSELS = (
     Column("vessel_diameter_mm", "real", "mean, where the spacing is known"),
     Column("vessels_despite_verdict", "yes_no", "segmented although the run is not usable"),
 )
+_QUALITY = (
+    Column("quality_grade", "text", "of the subtracted picture: good, acceptable, poor"),
+    *(Column(f"quality_{grade}", "real", f"probability of {grade}") for grade in GRADES),
+)
+_PERFUSION = (
+    Column("perfusion_cbf", "real", "median flow over perfused tissue, relative to the input function"),
+    Column("perfusion_cbv", "real", "median volume, relative to the input function"),
+    Column("perfusion_mtt_s", "real", "median mean transit time"),
+    Column("perfusion_tmax_s", "real", "median Tmax"),
+    Column("perfusion_late_share", "real", "share of that tissue that is fed late"),
+)
 _NOTES = (
     Column("warnings", "text", "of the reader, separated by a bar between blanks"),
     Column("notes", "text", "steps left out and why, separated by a bar between blanks"),
@@ -128,4 +151,16 @@ def columns(labels: Mapping[str, tuple[str, ...]]) -> tuple[Column, ...]:
             *(Column(f"p_{name}_{cls}", "real", f"probability of {cls}") for cls in classes),
         )
     ]
-    return (*_WHO, *_HOW, *_FOUND, *of_labels, *_THROMBUS, *_VESSELS, *_NOTES, *_MADE_BY, *_TIMES)
+    return (
+        *_WHO,
+        *_HOW,
+        *_FOUND,
+        *of_labels,
+        *_QUALITY,
+        *_THROMBUS,
+        *_VESSELS,
+        *_PERFUSION,
+        *_NOTES,
+        *_MADE_BY,
+        *_TIMES,
+    )

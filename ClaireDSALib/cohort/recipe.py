@@ -16,7 +16,13 @@ from ClaireDSALib.pipeline.settings import Settings
 
 _CODE = ("dsa", "models", "pipeline")
 """Packages whose source decides what an analysis answers."""
-_TASKS = {"labels": "label_bundle", "vessels": "vessel_bundle", "thrombus": "thrombus_bundle"}
+BUNDLE_SETTINGS = {
+    "labels": "label_bundle",
+    "quality": "quality_bundle",
+    "vessels": "vessel_bundle",
+    "thrombus": "thrombus_bundle",
+}
+"""Task -> the setting that names its bundle."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ def make_recipe(settings: Settings) -> Recipe:
     bundles: dict[str, BundleRef] = {}
     labels: Mapping[str, tuple[str, ...]] = {}
     names: dict[str, Any] = {}
-    for task, field in _TASKS.items():
+    for task, field in BUNDLE_SETTINGS.items():
         wish = getattr(settings, field)
         entry = catalogue.default(task) if wish == "auto" else None
         name = wish if wish not in ("auto", "none") else entry.name if entry is not None else "none"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ClaireDSALib.cohort.columns import STEPS, TASKS
+from ClaireDSALib.cohort.columns import GRADES, STEPS, TASKS
 from ClaireDSALib.cohort.pseudonyms import uid_key
 from ClaireDSALib.cohort.recipe import Recipe
 from ClaireDSALib.cohort.store import UnitResult
@@ -43,6 +43,7 @@ def rows_of(
         run = report.run(run_id)
         row |= _identity(run, unit, median_moment, with_dates=with_dates)
         row |= _acquisition(run) | _findings(run) | _labels(run) | _thrombus(run) | _vessels(run)
+        row |= _quality(run) | _perfusion(run)
         row |= _pair(run_id, report.pairs) | _provenance(report)
         row |= {f"{step}_s": run.timings_s[step] for step in STEPS if step in run.timings_s}
         yield row
@@ -163,6 +164,26 @@ def _vessels(run: RunReport) -> Row:
         "vessel_diameter_px": found.mean_diameter_px,
         "vessel_diameter_mm": found.mean_diameter_mm,
         "vessels_despite_verdict": found.despite_unsuitable,
+    }
+
+
+def _quality(run: RunReport) -> Row:
+    if run.quality is None:
+        return {}
+    chances = {f"quality_{grade}": run.quality.probabilities.get(grade) for grade in GRADES}
+    return {"quality_grade": run.quality.grade, **chances}
+
+
+def _perfusion(run: RunReport) -> Row:
+    if run.perfusion is None:
+        return {}
+    medians = run.perfusion.medians
+    return {
+        "perfusion_cbf": medians.get("cbf"),
+        "perfusion_cbv": medians.get("cbv"),
+        "perfusion_mtt_s": medians.get("mtt"),
+        "perfusion_tmax_s": medians.get("tmax"),
+        "perfusion_late_share": run.perfusion.late_share,
     }
 
 

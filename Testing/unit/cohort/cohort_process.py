@@ -11,7 +11,14 @@ from ClaireDSALib.pipeline.settings import Settings
 
 QUICK = "Testing.unit.cohort.quick_analyst:make"
 CODE = "0" * 64
-NO_MODELS = Settings(label_bundle="none", vessel_bundle="none", thrombus_bundle="none", maps=False)
+NO_MODELS = Settings(
+    label_bundle="none",
+    vessel_bundle="none",
+    thrombus_bundle="none",
+    quality_bundle="none",
+    maps=False,
+    perfusion=False,
+)
 
 
 def main() -> None:

@@ -150,8 +150,8 @@ def test_ray_gives_the_same_table(write_runs, quick_cohort, start_cohort, table_
 def test_the_command_analyses_real_pixels_and_goes_on_where_it_stopped(a_study_folder, tmp_path):
     """No models: what is tested is the way from files to the table through the real analysis."""
     settings = tmp_path / "settings.json"
-    none = dict.fromkeys(("label_bundle", "vessel_bundle", "thrombus_bundle"), "none")
-    settings.write_text(json.dumps({**none, "maps": False}))
+    none = dict.fromkeys(("label_bundle", "vessel_bundle", "thrombus_bundle", "quality_bundle"), "none")
+    settings.write_text(json.dumps({**none, "maps": False, "perfusion": False}))
     out = tmp_path / "out"
     start = "import ClaireDSALib.cohort.recipe as r; r.code_sha256 = str; from ClaireDSALib.cli.main import run; run()"
     command = [sys.executable, "-c", start, "cohort", str(a_study_folder), "--out", str(out)]

@@ -13,6 +13,7 @@ from ClaireDSALib.cohort.store import Store, UnitResult
 from ClaireDSALib.cohort.summary import GALLERY, summarise
 from ClaireDSALib.cohort.table import harmless, read_rows, write_csv, write_failures, write_table
 from ClaireDSALib.cohort.units import Unit
+from ClaireDSALib.pipeline.report import Perfusion, Quality
 from ClaireDSALib.pipeline.settings import Settings
 from Testing.unit.cohort.conftest import ROOT
 from Testing.unit.cohort.quick_analyst import LABELS, made_up_result, made_up_run
@@ -56,6 +57,19 @@ def test_the_table_loads_in_pandas_with_the_documented_columns(fill):
     assert first["thrombus_present"] == report.thrombus.present
     assert first["labels_bundle"] == "tiny 1.0"
     assert first["year"] == 2024
+
+
+def test_quality_and_perfusion_have_columns(fill):
+    run = dataclasses.replace(
+        made_up_run("aa01"),
+        quality=Quality("poor", {"good": 0.1, "acceptable": 0.2, "poor": 0.7}, "network"),
+        perfusion=Perfusion("automatic", (1.0, 2.0), 4, 0.5, {"tmax": 2.5, "mtt": 4.0, "cbf": 0.2, "cbv": 0.8}, 0.3),
+        timings_s={"perfusion": 0.4, "a step of tomorrow": 1.0},
+    )
+    (row,) = read_rows(fill([(Unit("c", ("aa01",), ("x.dcm",), 1, "", "p"), made_up_result(run), "")]))
+    assert (row["quality_grade"], row["quality_poor"]) == ("poor", 0.7)
+    assert (row["perfusion_tmax_s"], row["perfusion_mtt_s"], row["perfusion_late_share"]) == (2.5, 4.0, 0.3)
+    assert row["perfusion_s"] == 0.4
 
 
 def test_every_column_is_documented():
