@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 ACTIVE_ATTRIBUTE = "ClaireDSA.active"
 """On the overlay volume: ``cam:<label>:<class>``, an array name, or empty."""
 
-TIME_MAPS = ("time_to_peak", "arrival_time", "mean_transit_time")
+PERFUSION_MAPS = ("tmax", "cbf", "cbv", "mtt")
+"""On a coarse grid that spans the image; NaN where nothing arrives."""
+
+TIME_MAPS = ("time_to_peak", "arrival_time", "mean_transit_time", "tmax", "mtt")
 AMOUNT_MAPS = ("peak_opacity", "area_under_curve", "opacity")
 TITLES = {
     "time_to_peak": "Time to peak",
@@ -32,6 +35,10 @@ TITLES = {
     "peak_opacity": "Peak opacity",
     "area_under_curve": "Area under curve",
     "opacity": "Opacity",
+    "tmax": "Tmax",
+    "cbf": "Relative CBF",
+    "cbv": "Relative CBV",
+    "mtt": "MTT",
     "vessel_probability": "Vessel probability",
     "thrombus_heat": "Thrombus evidence",
     "color_summary": "Colour-coded flow",
@@ -42,6 +49,9 @@ UNITS = {
     "mean_transit_time": "s",
     "area_under_curve": "s",
     "thrombus_heat": "logit",
+    "tmax": "s",
+    "cbf": "1/s",
+    "mtt": "s",
 }
 
 _CAM_ALPHA = 0.85
@@ -141,6 +151,8 @@ def _picture(
     title, unit = TITLES[name], UNITS.get(name, "")
     if name == "color_summary":
         return _opaque(values), None
+    if name in PERFUSION_MAPS:
+        values = _over_image_with_gaps(values, shape)
     if name in TIME_MAPS:
         finite = values[np.isfinite(values)]
         low, high = (float(v) for v in np.percentile(finite, (2, 98))) if finite.size else (0.0, 1.0)
@@ -151,7 +163,7 @@ def _picture(
         heat = _soft_heat(_over_image(values, shape), high)
         return heat, Legend(title, unit, 0.0, high, colors.css_stops("heat"))
     finite = values[np.isfinite(values)]
-    high = 1.0 if name == "vessel_probability" else float(np.percentile(finite, 99.5)) if finite.size else 1.0
+    high = 1.0 if name == "vessel_probability" else _high(name, finite) if finite.size else 1.0
     high = high or 1.0
     rgba = _colored(values, 0.0, high, "amount")
     strength = np.nan_to_num(np.clip(values / high, 0, 1))
@@ -188,6 +200,19 @@ def _over_image(coarse: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray
     rows, columns = ((np.arange(n) + 0.5) * m / n - 0.5 for n, m in zip(shape, coarse.shape, strict=True))
     grid = np.meshgrid(rows, columns, indexing="ij")
     return ndimage.map_coordinates(np.nan_to_num(coarse).astype(np.float32), grid, order=1, mode="nearest")
+
+
+def _over_image_with_gaps(coarse: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """The same for a grid with unknown cells, which stay unknown and do not bleed."""
+    known = np.isfinite(coarse)
+    weight = _over_image(known.astype(np.float32), shape)
+    values = _over_image(np.where(known, coarse, 0), shape)
+    return np.where(weight > 0.5, values / np.maximum(weight, 0.5), np.nan).astype(np.float32)
+
+
+def _high(name: str, finite: npt.NDArray[Any]) -> float:
+    """Top of the range: what tissue reaches in perfusion maps, where vessels are many times brighter."""
+    return float(2 * np.percentile(finite, 60) if name in PERFUSION_MAPS else np.percentile(finite, 99.5))
 
 
 def _fill(results: ResultNodes, rgba: npt.NDArray[np.uint8], active: str, legend: Legend | None) -> None:

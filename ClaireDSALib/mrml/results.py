@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from .host import Host
 
 _PICTURES = ("minip", "subtracted_minip")
-_COARSE = ("thrombus_heat",)
+_HEAT = ("thrombus_heat",)
+_COARSE = (*_HEAT, *overlay.PERFUSION_MAPS)
+"""Arrays on a coarse grid that spans the image."""
 _CAMS_PER_STEP = 4
 
 
@@ -146,7 +148,7 @@ def _dress(host: Host, volume: Any, name: str, values: npt.NDArray[Any]) -> None
     if name in _PICTURES:
         set_window(volume, *robust_range(values, 0.1, 99.9))
         return
-    ramp = "time" if name in overlay.TIME_MAPS else "heat" if name in _COARSE else "amount"
+    ramp = "time" if name in overlay.TIME_MAPS else "heat" if name in _HEAT else "amount"
     low, high = robust_range(values, 2, 98)
     set_window(volume, low if ramp == "time" else min(low, 0.0), high)
     display = volume.GetDisplayNode()

@@ -354,6 +354,9 @@ class Worker:
         self._events.put(WorkerEvent(entry.job_id, "run_done", run=report, arrays=arrays))
 
     def _on_done(self, entry: _Entry, message: dict[str, Any]) -> None:
+        for more in message.get("more", ()):
+            late = protocol.read_arrays(entry.folder / Path(more["folder"]).name, more["files"])
+            entry.arrays[more["run_id"]] = {**entry.arrays.get(more["run_id"], {}), **late}
         result = CaseResult(CaseReport.from_dict(message["report"]), entry.arrays)
         self._finish(entry, WorkerEvent(entry.job_id, "done", result=result))
 

@@ -91,7 +91,10 @@ class _Server:
                 "progress", job=job_id, fraction=state.fraction, step=state.step, run_id=state.run_id, text=state.text
             )
 
+        told: dict[str, set[str]] = {}
+
         def on_run(report: Any, arrays: Any) -> None:
+            told[report.run_id] = set(arrays)
             name = f"run_{report.run_id}"
             files = protocol.write_arrays(folder / name, arrays)
             self._say("run", job=job_id, report=_plain(report), folder=name, files=files)
@@ -108,7 +111,13 @@ class _Server:
             on_run=on_run,
             models=self._warm_models(job),
         )
-        self._say("done", job=job_id, report=result.report.to_dict())
+        more = []
+        for run_id, arrays in result.arrays.items():
+            if late := {name: array for name, array in arrays.items() if name not in told.get(run_id, set())}:
+                place = f"case_{run_id}"  # what only the whole case shows, such as a comparison of two runs
+                files = protocol.write_arrays(folder / place, late)
+                more.append({"run_id": run_id, "folder": place, "files": files})
+        self._say("done", job=job_id, report=result.report.to_dict(), more=more)
 
     def _warm_models(self, job: dict[str, Any]) -> Any:
         from ClaireDSALib.pipeline.model_set import ModelSet
