@@ -26,6 +26,7 @@ SourceOption = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Trust a bundle folder that the catalogue does not know.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+PUBLISHED_CACHE_PX = 110
 REFUSED = 3
 """Exit code when the adaptation was refused; nothing was written."""
 
@@ -51,6 +52,10 @@ def adapt(
     test: Annotated[
         Path | None, typer.Option(exists=True, help="Labelled runs of the new site, for figures only.")
     ] = None,
+    objective: Annotated[
+        str,
+        typer.Option(help="proper_image or quality: train the published network from nothing, in place of a bundle."),
+    ] = "",
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
@@ -60,6 +65,9 @@ def adapt(
     """
     from ClaireDSALib.training.adaptation.adapt import adapt_bundle
 
+    if objective:
+        _published(objective, source, target, target_labels, out, config)
+        return
     opened = open_known(bundle, yes)
     try:
         settings = _settings(preset, config, minutes)
@@ -133,6 +141,27 @@ def _data(bundle: Bundle, source: Path, target: Path, target_labels: Path | None
         for c in conflicts:
             complain(f"conflict {c.path} {c.label}: {c.settled or 'left out (tie)'}")
     return SiteData(known, there, None if test is None else load_pictures_of(test, bundle.labels, side))
+
+
+def _published(
+    objective: str, source: Path, target: Path, target_labels: Path | None, out: Path, config: Path | None
+) -> None:
+    """The published network and recipe for one of the published objectives."""
+    from ClaireDSALib.training.adaptation.objectives import load_objective
+    from ClaireDSALib.training.adaptation.published import train_objective
+    from ClaireDSALib.training.adaptation.sites import with_labels
+
+    if target_labels is None:
+        complain("Refused: --objective needs --target-labels, because target validation chooses the epoch")
+        raise typer.Exit(BAD_USAGE)
+    try:
+        known, there = (load_objective(p, objective, size_px=PUBLISHED_CACHE_PX) for p in (source, target))
+        labelled, _ = with_labels(there, target_labels)
+        found = train_objective(known, labelled, out, settings=_settings("published", config, None), report=complain)
+    except (OSError, ValueError, TypeError) as error:
+        complain(f"Refused: {error}")
+        raise typer.Exit(NOTHING_USABLE) from error
+    say_json({key: value for key, value in found.items() if key != "history"})
 
 
 def _settings(preset: str, config: Path | None, minutes: float | None) -> AdaptSettings:

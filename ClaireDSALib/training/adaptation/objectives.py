@@ -7,10 +7,17 @@ is 1. The transfer to angiography is ours: proper means an intracranial run that
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from ClaireDSALib.models.labels import LabelSet, LabelSpec
+import numpy as np
+
+from ClaireDSALib.models.labels import NINE_LABELS, LabelSet, LabelSpec
+from ClaireDSALib.training.adaptation.sites import load_site
+from ClaireDSALib.training.samples import LabelledPictures, encode, load_simulated
 
 PROPER_IMAGE = LabelSet((LabelSpec("proper_image", ("proper", "reject"), "an image of the kind that is asked for"),))
 QUALITY = LabelSet(
@@ -23,7 +30,7 @@ OBJECTIVES = {"proper_image": PROPER_IMAGE, "quality": QUALITY}
 MOTION_GRADES = {"none": 0, "mild": 1, "severe": 2}
 CONTRAST_TO_NOISE = (8.0, 20.0)
 """Simulated contrast-to-noise ratios below which contrast counts as poor and as moderate."""
-NOISE = (0.05, 0.02)
+NOISE = (0.02, 0.012)
 """Simulated noise (opacity) above which it counts as severe and as moderate."""
 
 
@@ -40,6 +47,31 @@ def tier(motion: int, contrast: int, noise: int) -> str:
         msg = f"grades of motion, contrast and noise are 0, 1 or 2; got {grades}"
         raise ValueError(msg)
     return ("good", "medium", "bad")[max(grades)]
+
+
+def load_objective(data: Path, objective: str, *, size_px: int) -> LabelledPictures:
+    """Pictures with the labels of an objective: of a simulated set computed, of a table or folder as given.
+
+    Parameters
+    ----------
+    data : Path
+    objective : {"proper_image", "quality"}
+    size_px : int
+
+    Raises
+    ------
+    ValueError
+        For an unknown objective.
+    """
+    if objective not in OBJECTIVES:
+        msg = f"unknown objective {objective!r}; there are {sorted(OBJECTIVES)}"
+        raise ValueError(msg)
+    labels, index = OBJECTIVES[objective], data / "index.jsonl"
+    if not index.is_file():
+        return load_site(data, labels, size_px=size_px).pictures
+    records = [json.loads(line) for line in index.read_text(encoding="utf-8").splitlines() if line.strip()]
+    targets = np.array([encode(objective_labels(record), labels) for record in records], np.int64)
+    return replace(load_simulated(data, NINE_LABELS, size_px=size_px), labels=labels, targets=targets)
 
 
 def objective_labels(record: Mapping[str, Any]) -> dict[str, str | None]:

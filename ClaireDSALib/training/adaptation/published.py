@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from ClaireDSALib.models.labels import LabelSpec
 from ClaireDSALib.models.networks.loizillon import (
     Conv5Fc3Ssda,
     network_for,
@@ -17,14 +20,19 @@ from ClaireDSALib.models.networks.loizillon import (
     reversal_strength,
     write_checkpoint,
 )
+from ClaireDSALib.models.preprocessing import InputSpec
 from ClaireDSALib.training.adaptation.losses import DomainLogits, label_cross_entropy, three_part_loss
-from ClaireDSALib.training.adaptation.prepared import Prepared
+from ClaireDSALib.training.adaptation.prepared import Prepared, prepare_pictures
 from ClaireDSALib.training.adaptation.sampler import DomainSampler, Draw
 from ClaireDSALib.training.adaptation.settings import PRESETS, AdaptSettings
 from ClaireDSALib.training.metrics import balanced_accuracy
+from ClaireDSALib.training.samples import LabelledPictures
+from ClaireDSALib.training.splits import split_patients
+from ClaireDSALib.training.train_bundle import training_parts
 
 CHECKPOINT = "checkpoint.pth.tar"
 BEST = "model_best.pth.tar"
+MIN_PATIENTS = 4
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,9 @@ def train_published(
             _step(network, optimizer, data, sampler.at(epoch * sampler.steps_per_epoch + k), alpha, settings)
             for k in range(sampler.steps_per_epoch)
         ]
-        found = target_balanced_accuracy(network, data.target_validation)
+        found = balanced_accuracy(
+            data.target_validation.targets[:, 0], predicted_classes(network, data.target_validation)
+        )
         history.append({"epoch": epoch, "loss": float(np.mean(losses)), "balanced_accuracy": found})
         if found > best:
             best = found
@@ -108,12 +118,70 @@ def train_published(
     return chosen, history
 
 
-def target_balanced_accuracy(network: Conv5Fc3Ssda, pictures: Prepared, *, head: str = "target") -> float:
-    """Balanced accuracy of one head on labelled pictures."""
+def train_objective(
+    source: LabelledPictures,
+    target: LabelledPictures,
+    out: Path,
+    *,
+    size_px: int = 96,
+    settings: AdaptSettings = PRESETS["published"],
+    report: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Train for the first label of an objective and measure both heads.
+
+    Parameters
+    ----------
+    source, target : LabelledPictures
+        Of one objective; the target's labels are unknown but for the few that were given, a quarter of whose patients
+        choose the epoch.
+    out : Path
+    size_px : int
+        Side of the network's input.
+
+    Returns
+    -------
+    dict
+        Label, counts, balanced accuracy and recall per class of the target head on target validation, of the source
+        head on source validation.
+    """
+    spec, label = InputSpec(size_px=size_px, views=("linear",)), source.labels.labels[0]
+    known = source.subset(np.flatnonzero(source.targets[:, 0] >= 0))
+    train, validation = (prepare_pictures(p, spec) for p in training_parts(known, settings.seed))
+    given = prepare_pictures(target.subset(np.flatnonzero(target.targets[:, 0] >= 0)), spec)
+    if len(np.unique(given.patients)) < MIN_PATIENTS:
+        msg = f"the recipe needs labelled target runs of at least {MIN_PATIENTS} patients; got {len(given)} runs"
+        raise ValueError(msg)
+    first, second = split_patients(given.patients, (0.75, 0.25), settings.seed)
+    data = PublishedData(train, given.subset(first), prepare_pictures(target, spec), given.subset(second))
+    network, history = train_published(data, out, settings=settings, report=report)
+    found = {
+        "label": label.name,
+        "runs": {"source": len(train), "labelled_target": len(first), "target": len(target)},
+        "target_validation": _figures(network, data.target_validation, label, "target"),
+        "source_validation": _figures(network, validation, label, "source"),
+        "checkpoint": BEST,
+        "history": history,
+    }
+    (out / "result.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return found
+
+
+def _figures(network: Conv5Fc3Ssda, pictures: Prepared, label: LabelSpec, head: str) -> dict[str, Any]:
+    predicted, truth = predicted_classes(network, pictures, head=head), pictures.targets[:, 0]
+    recall = {
+        cls: float((predicted[truth == k] == k).mean()) for k, cls in enumerate(label.classes) if (truth == k).any()
+    }
+    return {"n": len(truth), "balanced_accuracy": float(np.mean(list(recall.values()))), "recall": recall}
+
+
+def predicted_classes(network: Conv5Fc3Ssda, pictures: Prepared, *, head: str = "target") -> npt.NDArray[np.int64]:
+    """Classes ``(N,)`` according to one head."""
     network.eval()
     with torch.inference_mode():
-        parts = [getattr(network(pictures.tensor(i)), head) for i in np.array_split(np.arange(len(pictures)), 8)]
-    return balanced_accuracy(pictures.targets[:, 0], torch.cat(parts).argmax(dim=1).numpy())
+        parts = [
+            getattr(network(pictures.tensor(i)), head) for i in np.array_split(np.arange(len(pictures)), 8) if len(i)
+        ]
+    return torch.cat(parts).argmax(dim=1).numpy()
 
 
 def _step(

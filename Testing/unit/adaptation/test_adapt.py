@@ -217,7 +217,7 @@ def test_an_adapted_bundle_runs_and_tells_its_lineage(a_bundle: Bundle, tmp_path
     data = SiteData(site(240, 0), hidden(site(120, 2, second=True), 60), site(80, 9, second=True))
     lines: list[str] = []
     found = adapt_bundle(
-        a_bundle, data, tmp_path, method="look", settings=QUICK, name="shapes_b",
+        a_bundle, data, tmp_path, method="look", settings=replace(QUICK, epochs=2), name="shapes_b",
         sources={"source": "first", "target": "second"}, report=lines.append,
     )  # fmt: skip
     assert found.accepted, found.reasons

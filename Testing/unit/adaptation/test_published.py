@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+from ClaireDSALib.cli.main import app  # noqa: E402
 from ClaireDSALib.models.networks.loizillon import read_checkpoint  # noqa: E402
 from ClaireDSALib.training.adaptation.objectives import OBJECTIVES, objective_labels, tier  # noqa: E402
 from ClaireDSALib.training.adaptation.prepared import prepare_pictures  # noqa: E402
@@ -36,6 +40,34 @@ def test_the_recipe_runs_saves_its_best_epoch_and_continues(tmp_path: Path) -> N
     assert last == 2
     assert history[-1]["loss"] < history[0]["loss"]
     assert not network.training
+
+
+def test_an_objective_is_trained_from_the_command_line(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = ["path\tlabel\tclass\trater\tpatient"]
+    for name, n in (("a", 24), ("b", 16)):
+        (tmp_path / name / "runs").mkdir(parents=True)
+        lines = []
+        for k in range(n):
+            given = {"region": ("intracranial", "extracranial")[k % 2], "contrast_fluid": "present"}
+            picture = rng.normal(500, 40, (48, 48)) + 400 * (k % 2) * (np.arange(48) > 24)
+            np.savez(tmp_path / name / f"runs/{k}.npz", minip=picture.astype(np.uint16))
+            lines.append(json.dumps({"npz": f"runs/{k}.npz", "patient": f"{name}{k // 2}", "labels": given}))
+            rows += [f"runs/{k}.npz\tproper_image\t{('proper', 'reject')[k % 2]}\tr\tb{k // 2}"] * (name == "b")
+        (tmp_path / name / "index.jsonl").write_text("\n".join(lines) + "\n")
+    (tmp_path / "labels.tsv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "settings.json").write_text('{"epochs": 1}')
+    given = ["adapt", "--source", str(tmp_path / "a"), "--target", str(tmp_path / "b"), "--out", str(tmp_path / "out"),
+             "--objective", "proper_image", "--config", str(tmp_path / "settings.json")]  # fmt: skip
+    refused = CliRunner().invoke(app, given)
+    assert refused.exit_code == 2
+    assert "--target-labels" in refused.stderr
+    done = CliRunner().invoke(app, [*given, "--target-labels", str(tmp_path / "labels.tsv")])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["runs"]["target"] == 16
+    assert set(found["target_validation"]["recall"]) == {"proper", "reject"}
+    assert read_checkpoint(tmp_path / "out" / BEST, (1, 96, 96))[1] == 0
 
 
 def test_pictures_without_their_label_are_refused() -> None:
