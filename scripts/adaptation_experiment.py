@@ -43,12 +43,12 @@ KEPT = {("subtraction", "unsubtracted"): 0.5, ("projection", "lateral"): 0.65, (
 FULL = "full_supervision"
 ORDER: tuple[tuple[tuple[str, int], ...], ...] = (
     (
-        *(("source_only", 0), (FULL, N_POOL), ("look", 0), ("batch_norm", 0), ("prior", 0), ("adversarial", 0)),
-        *((m, 30) for m in ("head", "fine_tune", "joint", "adversarial", "look")),
+        *(("source_only", 0), (FULL, N_POOL), ("look", 0), ("batch_norm", 0), ("prior", 0)),
+        *((m, 30) for m in ("head", "fine_tune", "adversarial", "look")),
     ),
     tuple((m, n) for n in (100, 10) for m in ("head", "fine_tune", "look")),
-    (("adversarial", 100), ("adversarial", 10)),
-    (("joint", 100), ("joint", 10), ("look_adversarial", 30), ("look_adversarial", 0)),
+    tuple(("adversarial", n) for n in (0, 100, 10)),
+    (("joint", 30), ("joint", 100), ("joint", 10), ("look_adversarial", 30), ("look_adversarial", 0)),
 )
 """The parts of the work, each done for all seeds before the next."""
 
