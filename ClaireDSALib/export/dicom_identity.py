@@ -18,7 +18,7 @@ from pathlib import Path
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence as DicomSequence
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from ClaireDSALib import __version__
 from ClaireDSALib.dsa.dicom_header import quiet, text
@@ -97,10 +97,10 @@ def file_meta(class_uid: str) -> FileMetaDataset:
     """File meta information; the instance UID is put in by :func:`seal`."""
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = class_uid
-    meta.MediaStorageSOPInstanceUID = "2.25.0"
+    meta.MediaStorageSOPClassUID = UID(class_uid)
+    meta.MediaStorageSOPInstanceUID = UID("2.25.0")
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = _IMPLEMENTATION_NAME
     return meta
 
@@ -138,7 +138,7 @@ def seal(dataset: Dataset, source: SourceRun, moment: tuple[str, str] | None = N
     with io.BytesIO() as buffer, quiet():
         pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
         uid = stable_uid("instance", hashlib.sha256(buffer.getvalue()).hexdigest())
-    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(uid)
     return dataset
 
 

@@ -129,7 +129,7 @@ def _segmentation(
     return seal(dataset, source)
 
 
-def _description(name: str, source: SourceRun, algorithm: Any) -> Dataset:
+def _description(name: str, source: SourceRun, algorithm: Any) -> Any:
     import highdicom
 
     code = _highdicom_code

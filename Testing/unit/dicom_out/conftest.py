@@ -122,7 +122,7 @@ def found_in(study: ReadResult) -> CaseResult:
         runs.append(_with_findings(run, present=place == 0))
     ids = tuple(run.run_id for run in runs)
     pairs = (PairReport(ids, "acquired together", Thrombus(0.61, 0.5, True, 0.1, text="from both views")),)
-    view = ViewComparison(ids[0], ids[-1], "the same view")
+    view = ViewComparison(ids[0], ids[-1], "the same view", 1.5, 1.2, 1.9, 0.1, 0.8, (1.0, -2.0), 0.5, 1.0)
     estimates = (Reperfusion((view,), 0.7, 0.5, 0.85, "2b67", "2b50", "2b67", 0.3, "an estimate"),)
     models = tuple(
         ModelRecord(name, version, sha, task, "onnxruntime", "cpu")
