@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from ClaireDSALib.models.labels import NINE_LABELS
-from ClaireDSALib.training.adaptation.guard import WORSE, learnt_labels
+from ClaireDSALib.training.adaptation.guard import WORSE, Evidence, decide, learnt_labels
 
 Rows = list[dict[str, Any]]
 SOURCE, FULL = "source_only", "full_supervision"
@@ -76,7 +76,7 @@ def guard_table(rows: Rows, learnt: tuple[str, ...]) -> list[str]:
             continue
         start = by_seed[row["seed"]][SOURCE, 0]["labels"]
         change = {k: v - start[k] for k, v in row["labels"].items()}
-        said = "accepted" if row["guard"]["accepted"] else "refused"
+        said = "accepted" if decide(Evidence(**row["guard"]["evidence"])).accepted else "refused"
         worst = [min((change[k], k) for k in names) for names in (learnt, tuple(change))]
         words = [f"{k} {v:+.3f}{' (more than allowed)' if v < -WORSE and said == 'accepted' else ''}" for v, k in worst]
         lines.append(f"| {NAMES[row['method']]} | {row['seed']} | {said} | {words[0]} | {words[1]} |")

@@ -199,7 +199,7 @@ GOOD = guard.Evidence(("shape",), {"shape": -0.01, "height": -0.3}, {"shape": 0.
     [
         ({"restyled_change": {"shape": -0.021}}, "shape lost 0.021 with the target's look"),
         ({"restyled_change": {"shape": 0.01}}, "mean gain is \\+0.010"),
-        ({"source_change": {"shape": -0.05}}, "source pictures lost 0.050"),
+        ({"source_change": {"shape": -0.06}}, "source pictures lost 0.060"),
         ({"distance_after": 1.1}, "did not come closer"),
         ({"vanished": (("shape", "shape bar vanished"),)}, "shape bar vanished"),
         ({"learnt": ()}, "reads no label"),
