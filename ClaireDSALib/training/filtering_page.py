@@ -9,16 +9,19 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ClaireDSALib.training.filtering import SUCCESS_CLDICE, SUCCESS_DICE, RunOutcome
 from ClaireDSALib.training.filtering_reasons import reason_table
-from ClaireDSALib.training.filtering_statistics import FilteringFigures
+from ClaireDSALib.training.filtering_statistics import FilteringFigures, by_threshold
 from ClaireDSALib.training.metrics import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+OTHER = "If success needed more, or less (not the criterion, which was fixed before)"
 
 PICTURES = ("success", "risk_coverage", "reasons")
 
@@ -60,6 +63,7 @@ class FilteringReport:
             "data": self.data,
             "models": dict(self.models),
             "paper": {"unfiltered": 0.42, "filtered": 0.69, "p": "<0.001", "source": "arXiv 2508.12755"},
+            "by_threshold": [_plain(asdict(row)) for row in by_threshold(self.outcomes)],
             "reasons": [asdict(row) for row in reason_table(self.outcomes)],
             "runs": [_plain(o.to_dict()) for o in self.outcomes],
         }
@@ -133,10 +137,15 @@ def _tables(report: FilteringReport) -> list[tuple[str, list[str], list[list[str
         for r in reason_table(report.outcomes)
     ]
     runs = "success, runs independent", "success, by patient"
+    thresholds = [
+        [f"{r.threshold:g}", _percent(r.unfiltered), _percent(r.filtered), _p(r.p_permutation)]
+        for r in by_threshold(report.outcomes)
+    ]
     return [
         ("Success", ["", "runs", *runs, "paper"], rates),
         ("Cost", ["", "runs", "share"], cost),
         ("Why runs were excluded", ["reason", "runs", "alone", "good runs lost", "of these alone"], reasons),
+        *([(OTHER, ["Dice and clDice at least", "all runs", "kept", "p"], thresholds)] if thresholds else []),
     ]
 
 
@@ -162,7 +171,7 @@ def _page(report: FilteringReport, pictures: Mapping[str, str]) -> str:
         f'<h3>{caption}</h3><img alt="{caption}" src="data:image/png;base64,{pictures[name]}">'
         for name, caption in zip(PICTURES, captions, strict=True)
     ]
-    for (title, head, rows), picture in zip(_tables(report), shown, strict=True):
+    for (title, head, rows), picture in zip_longest(_tables(report), shown, fillvalue=""):
         body = "".join(f"<tr>{''.join(f'<td>{html.escape(c)}</td>' for c in row)}</tr>" for row in rows)
         columns = "".join(f"<th>{html.escape(c)}</th>" for c in head)
         parts.append(f"<h2>{title}</h2><table><tr>{columns}</tr>{body}</table>{picture}")

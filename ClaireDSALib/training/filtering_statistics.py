@@ -13,6 +13,8 @@ import numpy.typing as npt
 from ClaireDSALib.training.filtering import RunOutcome
 from ClaireDSALib.training.metrics import Estimate
 
+OTHER_THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85)
+
 _Z = 1.959963984540054
 BoolArray = npt.NDArray[np.bool_]
 
@@ -96,6 +98,40 @@ def measure_filtering(
         aurc_random=float((~success).mean()),
         aurc_best=float(risk_coverage(success, success.astype(float))[1].mean()),
     )
+
+
+@dataclass(frozen=True)
+class ThresholdRow:
+    """Success before and after when a segmentation needs this Dice and clDice."""
+
+    threshold: float
+    unfiltered: Estimate
+    filtered: Estimate
+    p_permutation: float
+
+
+def by_threshold(outcomes: Sequence[RunOutcome], *, n_permutations: int = 5000, seed: int = 0) -> list[ThresholdRow]:
+    """How the answer depends on what counts as success; empty where a reader judged.
+
+    The criterion itself is one and was fixed beforehand; this shows whether the answer hangs on it.
+    """
+    if all(o.dice is None for o in outcomes):
+        return []
+    scores = np.array([min(o.dice or 0.0, o.cldice or 0.0) for o in outcomes])
+    kept = np.array([o.kept for o in outcomes])
+    patients = np.array([o.patient for o in outcomes])
+    rows = []
+    for threshold in OTHER_THRESHOLDS:
+        success = scores >= threshold
+        rows.append(
+            ThresholdRow(
+                threshold,
+                wilson(int(success.sum()), len(success)),
+                wilson(int((success & kept).sum()), int(kept.sum())),
+                permutation_p(success, kept, patients, n_permutations=n_permutations, seed=seed),
+            )
+        )
+    return rows
 
 
 def wilson(hits: int, total: int) -> Estimate:

@@ -6,6 +6,7 @@ from scipy import stats
 
 from ClaireDSALib.training.filtering import RunOutcome
 from ClaireDSALib.training.filtering_statistics import (
+    by_threshold,
     measure_filtering,
     permutation_p,
     risk_coverage,
@@ -76,6 +77,18 @@ def test_risk_rises_from_the_surest_runs_to_all_of_them_and_ties_do_not_depend_o
     assert risk == pytest.approx([0, 0, 0.5 / 3, 0.25, 0.4])
     order = [0, 1, 3, 2, 4]
     assert risk_coverage(success[order], score[order])[1] == pytest.approx(risk)
+
+
+def test_the_answer_at_other_thresholds_follows_from_the_scores_and_needs_scores():
+    outcomes = [
+        RunOutcome(str(k), f"p{k % 4}", False, k % 2 == 0, 0.5, (), 0.65 if k % 2 == 0 else 0.45, 0.9)
+        for k in range(40)
+    ]
+    rows = {row.threshold: row for row in by_threshold(outcomes, n_permutations=200)}
+    assert (rows[0.4].unfiltered.value, rows[0.4].filtered.value) == (1, 1)
+    assert (rows[0.6].unfiltered.value, rows[0.6].filtered.value) == (0.5, 1)
+    assert rows[0.7].filtered.value == 0
+    assert by_threshold(_outcomes({(True, True): 2})) == []
 
 
 def test_a_set_without_a_kept_run_is_refused():
