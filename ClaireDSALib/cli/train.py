@@ -74,13 +74,14 @@ def label_set(
     seed: Annotated[int, typer.Option(help="Seed of the first patient.")] = 1000,
     unseen: Annotated[str, typer.Option(help="Vendor look that only the test part has.")] = "east",
     anatomy: Annotated[Path | None, typer.Option(exists=True, help="Folder with SWC trees and head CTs.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
     """Simulate pictures for the labels; the test part has unseen anatomies and an unseen vendor look."""
     from ClaireDSALib.training.label_set import LabelSetPlan, make_label_set
 
     plan = LabelSetPlan(out, patients=patients, seed=seed, unseen=unseen, anatomy=anatomy)
     try:
-        make_label_set(plan, lambda done, total: typer.echo(f"{done} of {total} patients", err=True))
+        make_label_set(plan, lambda done, total: typer.echo(f"{done} of {total} patients", err=True), workers=workers)
     except ValueError as error:
         typer.echo(f"Refused: {error}", err=True)
         raise typer.Exit(2) from error
