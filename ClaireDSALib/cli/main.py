@@ -22,6 +22,7 @@ _ELSEWHERE = {
     "push": LazyVerb("ClaireDSALib.cli.pacs", "Send files to a PACS by DICOMweb or C-STORE.", "pacs", "push_app"),
     "dicom": LazyVerb("ClaireDSALib.cli.dicom", "Write a case as DICOM objects: SR, segments, captures.", "pacs"),
     "export": LazyVerb("ClaireDSALib.cli.export", "Tables, NRRD, a printable page, a Slicer scene, annotations."),
+    "deidentify": LazyVerb("ClaireDSALib.cli.deidentify", "Copy images without identifiers, to share them.", "pacs"),
     "simulate": LazyVerb("ClaireDSALib.cli.simulate", "Simulate angiography with exact truth."),
     "cohort": LazyVerb("ClaireDSALib.cli.cohort", "Thousands of studies: one table, one summary page.", "cohort"),
     "models": LazyVerb("ClaireDSALib.cli.models", "Models: list, show, verify, add, remove, import foreign weights."),
