@@ -93,7 +93,8 @@ def early_and_late(frames: Iterable[npt.NDArray[np.floating]]) -> npt.NDArray[np
 def sample_times(times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Times of the samples: from the second frame to the last, ``STEP_S`` apart."""
     first, last = float(times_s[1]), float(times_s[-1])
-    return first + STEP_S * np.arange(int(np.floor((last - first) / STEP_S + 1e-6)) + 1)
+    count = int(np.floor((last - first) / STEP_S + 1e-6)) + 1
+    return np.asarray(first + STEP_S * np.arange(count), np.float64)
 
 
 def _interpolated(

@@ -203,7 +203,8 @@ def take_run(
         shown,
     )
     dark = plan.contrast and not plan.roadmap  # a roadmap's mask holds the contrast: vessels are bright
-    arteries, veins = shown_vessels(iodine, exposed.opacity, exposed.noise, region, contrast=dark)
+    blur = plan.detector.blur_px
+    arteries, veins = shown_vessels(iodine, exposed.opacity, exposed.noise, region, contrast=dark, blur_px=blur)
     return Run(
         run_id=run_id,
         plan=plan,

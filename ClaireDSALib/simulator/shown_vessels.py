@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from .iodine import IodineRun
 
@@ -18,29 +19,43 @@ LEAST_SHARE = 0.05
 NOISE_SIGMAS = 2.0
 
 _STRONGEST_PERCENTILE = 99.5
+_EDGE_SHARE = 0.5
+"""Share of the limit that a vessel reaches at its own edge before the detector blurs it."""
+
+_SMALLEST_FRACTION = 5e-5
+"""Pieces below this share of the picture are specks to whoever looks at it."""
 
 
 def shown_vessels(
-    iodine: IodineRun, opacity: npt.NDArray[np.float32], noise: float, region: Mask, *, contrast: bool = True
+    iodine: IodineRun,
+    opacity: npt.NDArray[np.float32],
+    noise: float,
+    region: Mask,
+    *,
+    contrast: bool = True,
+    blur_px: float = 0.5,
 ) -> tuple[Mask, Mask]:
     """Arteries and veins that a run's MinIP shows; they may overlap.
 
     A pixel shows a vessel when contrast in arteries and veins raises the peak opacity above that of the blush
-    alone, by more than ``LEAST_OPACITY``, two standard deviations of the noise, and ``LEAST_SHARE`` of the
-    strongest opacity in the picture. It is artery, vein or both by what by itself passes that limit, and the
-    stronger of the two where only their sum does.
+    alone, as the detector blurs it, by more than ``LEAST_OPACITY``, two standard deviations of the noise, and
+    ``LEAST_SHARE`` of the strongest opacity in the picture. It is artery, vein or both by what by itself passes that
+    limit, and the stronger of the two where only their sum does. What is filled counts, also by reflux or from the
+    other side. Specks are left out.
 
     Parameters
     ----------
     iodine : IodineRun
     opacity : (H, W) float32 ndarray
-        Noise- and motion-free peak opacity of the run.
+        Noise- and motion-free peak opacity of the run, before the detector.
     noise : float
         Standard deviation of the logarithm of one frame.
     region : (H, W) bool ndarray
         Inside the collimator.
     contrast : bool
         False for a run without an injection, or with contrast in its mask: nothing is shown dark.
+    blur_px : float
+        Standard deviation of the detector's blur.
 
     Returns
     -------
@@ -52,11 +67,18 @@ def shown_vessels(
     per_iodine = opacity / total
     strongest = float(np.percentile(opacity[region], _STRONGEST_PERCENTILE))
     limit = max(LEAST_OPACITY, NOISE_SIGMAS * noise, LEAST_SHARE * strongest)
-    shown = region & (per_iodine * (total - iodine.blush_peak) > limit)
-    shown &= iodine.artery_mask | iodine.vein_mask
-    artery = per_iodine * iodine.artery_peak * iodine.artery_mask
-    vein = per_iodine * iodine.vein_peak * iodine.vein_mask
+    sharp = [per_iodine * peak for peak in (iodine.artery_peak, iodine.vein_peak, total - iodine.blush_peak)]
+    artery, vein, both = (ndimage.gaussian_filter(one, blur_px) for one in sharp)
+    here = [one > _EDGE_SHARE * limit for one in sharp]
+    shown = _without_specks(region & (both > limit) & (here[0] | here[1]))
     neither = (artery <= limit) & (vein <= limit)
-    arteries = shown & ((artery > limit) | (neither & (artery >= vein)))
-    veins = shown & ((vein > limit) | (neither & (vein > artery)))
+    arteries = shown & here[0] & ((artery > limit) | (neither & (artery >= vein)))
+    veins = shown & here[1] & ((vein > limit) | (neither & (vein > artery)))
     return arteries, veins
+
+
+def _without_specks(mask: Mask) -> Mask:
+    labels, _ = ndimage.label(mask, structure=np.ones((3, 3), bool))
+    keep = np.bincount(labels.ravel()) >= _SMALLEST_FRACTION * mask.size
+    keep[0] = False
+    return keep[labels]

@@ -131,7 +131,8 @@ def _card(
 
 Peak opacity of a run over time (subtracted, contrast positive), relative to its 99.5th percentile; beside it, where
 the frames are known, the peak of the early part of the passage (up to 2 s after contrast arrives) and of the late part
-(from 5 s on). The longer side is brought into the range {section["work_px"][0]} to {section["work_px"][1]} px.
+(from 5 s on). Without frames both are 0. The longer side is brought into the range {section["work_px"][0]} to
+{section["work_px"][1]} px.
 
 Output: probability of vessel, artery and vein for every pixel of the run; arteries and veins may overlap. Probabilities
 are calibrated, and thresholds ({vessel}, {artery}, {vein}) and cleaning (pieces below {cleaning["smallest_fraction"]:g}
@@ -140,8 +141,9 @@ patients.
 
 ## Measured on held-out simulated patients
 
-{first.n_runs} simulated runs of {first.n_patients} patients, about half of them with a vendor look that no training
-patient has. Suitable runs: contrast, no severe motion. Command: `{command}`. 95 % intervals over patients.
+{first.n_runs} simulated runs of {first.n_patients} patients; each was given, with a chance of one half, a vendor look
+that no training patient has (`east`). Suitable runs: contrast, no severe motion. Command: `{command}`. 95 % intervals
+over patients.
 
 {table(ways)}
 

@@ -40,7 +40,9 @@ def test_features_turn_with_the_picture():
 def test_a_cascade_learns_from_few_pixels_and_tells_arteries_from_veins():
     settings = PixelFitSettings(pictures=8, pixels=400, size_px=96, epochs=20, batch=256, learning_rate=1e-2)
     said: list[str] = []
-    network = fit_cascade([_picture(s) for s in range(6)], settings, network=VesselCascade((12, 12)), report=said.append)
+    network = fit_cascade(
+        [_picture(s) for s in range(6)], settings, network=VesselCascade((12, 12)), report=said.append
+    )
     vessel, artery, vein = mean_dice(network, [_picture(100 + s) for s in range(3)])
     assert vessel > 0.7
     assert artery > 0.6

@@ -29,6 +29,7 @@ def _iodine(artery=0.0, vein=0.0, blush=0.0, peak=None):
 
 def _shown(iodine, noise=0.005, **keywords):
     region = np.ones((40, 40), bool)
+    keywords = {"blur_px": 0.3} | keywords
     return shown_vessels(iodine, (PER_MG * iodine.peak).astype(np.float32), noise, region, **keywords)
 
 
@@ -51,6 +52,27 @@ def test_what_does_not_rise_above_the_blush_or_the_noise_is_not_shown():
     arteries, veins = _shown(_iodine(artery=30, vein=20), noise=0.2)
     assert arteries.any()
     assert not veins.any()
+
+
+def test_a_twig_that_the_detector_blurs_away_is_not_shown():
+    iodine = _iodine(artery=30)
+    iodine.artery_peak[:, 20] = iodine.peak[:, 20] = 5.0
+    assert _shown(iodine)[0][:, 20].all()
+    assert not _shown(iodine, blur_px=1.5)[0][:, 20].any()
+
+
+def test_a_refluxed_artery_counts_and_a_speck_does_not():
+    iodine = _iodine(artery=30)
+    iodine.artery_peak[20:30, 20:24] = iodine.peak[20:30, 20:24] = 20.0
+    iodine.artery_peak[4, 20] = iodine.peak[4, 20] = 0.0
+    assert _shown(iodine)[0][20:30, 20:24].all()
+    large = np.zeros((400, 400), np.float32)
+    large[100:110, 100:110] = large[300, 300] = 30
+    nothing = np.zeros_like(large)
+    wide = SimpleNamespace(artery_peak=large, vein_peak=nothing, blush_peak=nothing, peak=large)
+    arteries, _ = shown_vessels(wide, PER_MG * large, 0.005, np.ones(large.shape, bool), blur_px=0.3)
+    assert arteries[105, 105]
+    assert not arteries[300, 300]
 
 
 def test_nothing_is_shown_without_contrast():
