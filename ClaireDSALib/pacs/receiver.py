@@ -136,6 +136,7 @@ class Receiver:
         title = str(getattr(request, "calling_ae_title", "") or "")
         address = assoc.requestor.address
         if not title:  # the connection ended before anything was asked
+            assoc.is_aborted = True
             return
         if not self.access.knows(address, title):
             self.refused(address, f"AE title {title!r} is not allowed from this address")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pydicom.uid import UID
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ
-from pynetdicom.pdu_primitives import P_DATA
+from pynetdicom.pdu_primitives import A_P_ABORT, P_DATA
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 from ClaireDSALib.dsa.decode_codecs import IMPLICIT_LITTLE
@@ -174,6 +174,8 @@ class _GuardedSocket(AssociationSocket):
         data = self._read(nr_bytes, time.monotonic() + seconds, seconds)
         if nr_bytes == _PDU_HEADER_BYTES and len(data) == nr_bytes:
             self._judge_header(data)
+        elif not self._has_spoken:
+            self.assoc.dul.to_user_queue.put(A_P_ABORT())  # hung up: nobody need wait for a request
         return data
 
     def complain_of_silence(self) -> None:

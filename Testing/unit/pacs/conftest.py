@@ -75,7 +75,7 @@ def settings(tmp_path) -> ListenSettings:
         health_port=0,
         quiet_s=QUIET_S,
         reserve_gb=0,
-        limits=Limits(negotiation_s=0.6, pdu_s=0.6, idle_s=2.0, max_object_bytes=1_000_000),
+        limits=Limits(max_object_bytes=1_000_000),
         backoff=Backoff(first_s=0.05, longest_s=0.2),
     )
 

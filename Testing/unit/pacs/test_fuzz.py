@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +14,7 @@ from ClaireDSALib.pacs.dimse import DimseDestination
 from ClaireDSALib.pacs.remote import Remote
 from Testing.unit.pacs.conftest import wait_until
 
-_N_SESSIONS = 60
+_N_SESSIONS = 40
 
 
 def _record(port: int, path) -> bytes:
@@ -67,7 +68,7 @@ def _damaged(session: bytes, chance: random.Random) -> bytes:
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 def test_damaged_sessions_do_no_harm(listen, settings, write_study):
-    station = listen(quiet_s=600)
+    station = listen(quiet_s=600, limits=replace(settings.limits, negotiation_s=2.0, pdu_s=2.0, idle_s=2.0))
     session = _record(station.port, *write_study(1))
     assert len(session) > 1000
     for seed in range(_N_SESSIONS):
