@@ -23,6 +23,7 @@ _ELSEWHERE = {
     "dicom": LazyVerb("ClaireDSALib.cli.dicom", "Write a case as DICOM objects: SR, segments, captures.", "pacs"),
     "export": LazyVerb("ClaireDSALib.cli.export", "Tables, NRRD, a printable page, a Slicer scene, annotations."),
     "deidentify": LazyVerb("ClaireDSALib.cli.deidentify", "Copy images without identifiers, to share them.", "pacs"),
+    "suggest": LazyVerb("ClaireDSALib.cli.suggest", "Which reviewed runs to annotate next."),
     "simulate": LazyVerb("ClaireDSALib.cli.simulate", "Simulate angiography with exact truth."),
     "cohort": LazyVerb("ClaireDSALib.cli.cohort", "Thousands of studies: one table, one summary page.", "cohort"),
     "models": LazyVerb("ClaireDSALib.cli.models", "Models: list, show, verify, add, remove, import foreign weights."),
