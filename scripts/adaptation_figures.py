@@ -10,7 +10,8 @@ import numpy as np
 from scipy import stats
 
 from ClaireDSALib.models.labels import NINE_LABELS
-from ClaireDSALib.training.adaptation.guard import WORSE, Evidence, decide, learnt_labels
+from ClaireDSALib.training.adaptation.guard import WORSE, Evidence, decide
+from ClaireDSALib.training.adaptation.measures import learnt_labels
 
 Rows = list[dict[str, Any]]
 SOURCE, FULL = "source_only", "full_supervision"

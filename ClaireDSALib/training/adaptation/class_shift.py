@@ -12,6 +12,7 @@ from torch import nn
 
 from ClaireDSALib.models.networks.outputs import softmax_per_label
 from ClaireDSALib.training.adaptation.domains import Domains
+from ClaireDSALib.training.adaptation.measures import accuracies_of, learnt_labels
 from ClaireDSALib.training.adaptation.priors import bbse_shares, em_shares, shares
 from ClaireDSALib.training.adaptation.statistics import logits_of, with_statistics_of
 
@@ -56,11 +57,13 @@ def estimate_class_shift(network: nn.Module, domains: Domains) -> list[ClassShif
     -----
     Predictions on target pictures are made with the target's own batch-norm statistics, because EM and BBSE assume
     that a class looks alike at both sites, which the new look breaks. With at least :data:`FEW` labelled pictures of
-    a label, their shares are used; else the mean of BBSE and EM; a label that is predicted too poorly stays as it is.
+    a label, their shares are used; else the mean of BBSE and EM. A label that is not read at the source (see
+    :data:`measures.LEARNT`) stays as it is: its estimate would be noise.
     """
     pictures = domains.target_pictures
     there = with_statistics_of(network, pictures) if len(pictures) >= 8 else network
     target, source = (_probabilities(n, p) for n, p in ((there, pictures), (network, domains.source_validation)))
+    read = learnt_labels(accuracies_of(source, domains.source_validation.targets, domains.labels), domains.labels)
     found, start = [], 0
     for k, label in enumerate(domains.labels.labels):
         place = slice(start, start + len(label.classes))
@@ -69,6 +72,7 @@ def estimate_class_shift(network: nn.Module, domains: Domains) -> list[ClassShif
         found.append(
             _one(
                 label.name,
+                label.name in read,
                 domains.source.targets[:, k],
                 target[:, place],
                 domains.source_validation.targets[known, k],
@@ -81,6 +85,7 @@ def estimate_class_shift(network: nn.Module, domains: Domains) -> list[ClassShif
 
 def _one(
     name: str,
+    read: bool,
     source_targets: npt.NDArray[np.int64],
     target: npt.NDArray[np.floating],
     validation_targets: npt.NDArray[np.int64],
@@ -93,8 +98,8 @@ def _one(
     bbse = bbse_shares(target.argmax(axis=1), validation_targets, validation.argmax(axis=1), n)
     if (labelled >= 0).sum() >= FEW:
         return ClassShift(name, own, shares(labelled, n), em, bbse, "labelled")
-    if bbse is None:
-        return ClassShift(name, own, own, em, None, "unchanged")
+    if bbse is None or not read:
+        return ClassShift(name, own, own, em, bbse, "unchanged")
     return ClassShift(name, own, (em + bbse) / 2, em, bbse, "mean of em and bbse")
 
 

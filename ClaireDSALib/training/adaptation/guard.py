@@ -16,7 +16,7 @@ from torch import nn
 
 from ClaireDSALib.models.labels import LabelSet
 from ClaireDSALib.training.adaptation.domains import Domains
-from ClaireDSALib.training.adaptation.measures import balanced_accuracies, feature_distance, mean_of
+from ClaireDSALib.training.adaptation.measures import balanced_accuracies, feature_distance, learnt_labels, mean_of
 from ClaireDSALib.training.adaptation.prepared import Prepared
 from ClaireDSALib.training.adaptation.statistics import features_of, logits_of, with_statistics_of
 
@@ -27,9 +27,6 @@ NEEDED_GAIN = 0.02
 FORGOTTEN = 0.05
 """Mean loss on the source's own look above which the training is taken to have gone wrong; some loss is the price of
 another look and does no harm at the target."""
-LEARNT = 0.2
-"""Balanced accuracy above chance, on held-out source pictures, from which a label counts as read. Changes of the others
-are within the noise of a validation set, and a network that cannot read a label has nothing to lose."""
 VANISHED = 0.2
 """Share of its former predictions below which a class has vanished."""
 MIN_SHARE = 0.05
@@ -131,11 +128,6 @@ def decide(evidence: Evidence) -> Verdict:
         f"{evidence.distance_before:.2f} to {evidence.distance_after:.2f}, over {', '.join(evidence.learnt)}"
     )
     return Verdict(not broken, broken or (figures,), evidence)
-
-
-def learnt_labels(at_source: dict[str, float], labels: LabelSet) -> tuple[str, ...]:
-    """Labels whose balanced accuracy at the source lies at least :data:`LEARNT` above chance."""
-    return tuple(name for name, value in at_source.items() if value >= 1 / len(labels[name].classes) + LEARNT)
 
 
 def _change(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:

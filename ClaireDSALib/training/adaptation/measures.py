@@ -12,6 +12,9 @@ from ClaireDSALib.training.adaptation.statistics import logits_of
 from ClaireDSALib.training.metrics import balanced_accuracy
 
 MIN_PER_CLASS = 2
+LEARNT = 0.2
+"""Balanced accuracy above chance, on held-out source pictures, from which a label counts as read. Changes of the others
+are within the noise of a validation set, and a network that cannot read a label has nothing to lose."""
 
 
 def balanced_accuracies(network: nn.Module, pictures: Prepared, labels: LabelSet) -> dict[str, float]:
@@ -32,6 +35,11 @@ def accuracies_of(
         predicted = outputs[known][:, labels.slice_of(label.name)].argmax(axis=1)
         found[label.name] = balanced_accuracy(targets[known, k], predicted)
     return found
+
+
+def learnt_labels(at_source: dict[str, float], labels: LabelSet) -> tuple[str, ...]:
+    """Labels whose balanced accuracy at the source lies at least :data:`LEARNT` above chance."""
+    return tuple(name for name, value in at_source.items() if value >= 1 / len(labels[name].classes) + LEARNT)
 
 
 def mean_of(figures: dict[str, float]) -> float:
