@@ -55,6 +55,8 @@ def evaluate_perfusion(
         ("reperfused share, both views", found.fraction),
     ):
         typer.echo(f"{title:36s} {figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})")
+    for least, (figure_of, number) in found.fraction_by_loss.items():
+        typer.echo(f"  {number} treatments that lost at least {least:4s} {figure_of:.3f}")
     typer.echo(f"{'eTICI estimate within one grade':36s} {found.grade_within_one:.2f}")
     typer.echo(f"{'interval holds the true share':36s} {found.covered:.2f}")
     for sentence in found.failures:

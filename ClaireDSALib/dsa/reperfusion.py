@@ -37,6 +37,9 @@ _BLOCKS = 16
 """Blocks per side that are drawn anew for the interval of the ratio: flow of neighbours is not independent."""
 
 _DRAWS = 300
+_LEAST_TISSUE = 0.015
+"""Of the picture: prompt tissue of either run; less is noise or one run without a usable passage."""
+
 _CLOSED = 0.02
 """Gaps that vessels leave in the tissue up to this share of the longer side are filled in the map of the gain."""
 
@@ -150,7 +153,7 @@ def flow_change(
     Raises
     ------
     ValueError
-        When a run has no input function, or neither shows prompt tissue.
+        When a run has no input function, neither shows prompt tissue, or they show too little of it.
     """
     aifs = [given or input_function(run) for given, run in zip(inputs, (before, after), strict=True)]
     moved = SmallRun(registration.pull(after.opacity), after.times_s)
@@ -166,6 +169,12 @@ def flow_change(
     tissue = ndimage.binary_opening(prompt[0] | prompt[1])
     if not tissue.any() or float(flows[1][tissue].sum()) <= 0:
         msg = "the run after treatment shows no prompt tissue, so the change cannot be measured"
+        raise ValueError(msg)
+    if tissue.mean() < _LEAST_TISSUE:
+        msg = (
+            f"the tissue that both runs can show covers {tissue.mean():.1%} of the picture, too little to compare "
+            f"(at least {_LEAST_TISSUE:.0%} is needed); the input function may lie in a late vessel"
+        )
         raise ValueError(msg)
     late = ndimage.binary_opening(seen[1].late(reference_s) & ~prompt[0], iterations=2)
     ratio = float(flows[0][tissue].sum() / flows[1][tissue].sum())

@@ -26,6 +26,10 @@ BLOCK_CELLS = 8
 LEAST_LOST = 0.12
 """Share of the injected circulation lost before treatment from which eTICI is asked for: a proximal M2 and more."""
 
+_LOSSES = (0.0, LEAST_LOST, 0.2, 0.3)
+_GRID_STEP = 0.02
+"""The estimate lives on a grid; 0 and 1 lie just outside it."""
+
 _FEWEST_BLOCKS = 10
 _LEAST_TISSUE = 0.4
 _BOOT = 500
@@ -65,6 +69,8 @@ class PerfusionFigures:
     fraction: Estimate
     grade_within_one: float
     covered: float
+    fraction_by_loss: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """Least share lost before treatment -> correlation of the share estimated from both views, treatments."""
     by_view: dict[str, float] = field(default_factory=dict)
     """View -> correlation of the estimated share of that view alone."""
     failures: tuple[str, ...] = ()
@@ -110,7 +116,6 @@ def evaluate(pairs: Iterable[BeforeAfter], territory: Territory | None = None) -
     if len(treated) < 3:
         msg = f"an evaluation needs at least three treatments that can be compared; got {len(treated)}"
         raise ValueError(msg)
-    truth = [one.truth for one in treated]
     return PerfusionFigures(
         patients=len(found),
         treatments=len(treated),
@@ -118,9 +123,12 @@ def evaluate(pairs: Iterable[BeforeAfter], territory: Territory | None = None) -
         tmax_pooled=_over_patients(found, _pooled),
         flow_ratio=_over_patients([one for one in found if one.views], _ratio_correlation),
         fraction_view=_over_patients(treated, _view_correlation),
-        fraction=_over_patients(treated, lambda some: _rank([o.fraction for o in some], [o.truth for o in some])),
+        fraction=_over_patients(treated, _fraction_correlation),
         grade_within_one=float(np.mean([_steps(one) <= 1 for one in treated])),
-        covered=float(np.mean([o.low - 0.01 <= t <= o.high + 0.01 for o, t in zip(treated, truth, strict=True)])),
+        covered=float(
+            np.mean([o.low - _GRID_STEP <= t <= o.high + _GRID_STEP for o, t in zip(treated, truth, strict=True)])
+        ),
+        fraction_by_loss={f"{least:.0%}": _above(found, least) for least in _LOSSES},
         by_view={
             view: _view_correlation(treated, view) for view in sorted({v for o in treated for v, _, _ in o.views})
         },
@@ -197,6 +205,19 @@ def _ratio_correlation(found: Sequence[_Found]) -> float:
 def _view_correlation(found: Sequence[_Found], view: str = "") -> float:
     rows = [(share, one.truth) for one in found for name, _, share in one.views if view in ("", name)]
     return _rank(*zip(*rows, strict=True)) if rows else float("nan")
+
+
+def _covers(found: _Found) -> bool:
+    return found.low - _GRID_STEP <= found.truth <= found.high + _GRID_STEP
+
+
+def _fraction_correlation(found: Sequence[_Found]) -> float:
+    return _rank([one.fraction for one in found], [one.truth for one in found])
+
+
+def _above(found: Sequence[_Found], least: float) -> tuple[float, int]:
+    some = [one for one in found if one.views and one.lost >= least]
+    return _fraction_correlation(some), len(some)
 
 
 def _view_names(found: Sequence[_Found]) -> list[str]:
