@@ -125,13 +125,9 @@ def evaluate(pairs: Iterable[BeforeAfter], territory: Territory | None = None) -
         fraction_view=_over_patients(treated, _view_correlation),
         fraction=_over_patients(treated, _fraction_correlation),
         grade_within_one=float(np.mean([_steps(one) <= 1 for one in treated])),
-        covered=float(
-            np.mean([o.low - _GRID_STEP <= t <= o.high + _GRID_STEP for o, t in zip(treated, truth, strict=True)])
-        ),
+        covered=float(np.mean([_covers(one) for one in treated])),
         fraction_by_loss={f"{least:.0%}": _above(found, least) for least in _LOSSES},
-        by_view={
-            view: _view_correlation(treated, view) for view in sorted({v for o in treated for v, _, _ in o.views})
-        },
+        by_view={view: _view_correlation(treated, view) for view in _view_names(treated)},
         failures=tuple(failures),
     )
 
