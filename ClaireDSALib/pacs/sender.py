@@ -54,7 +54,7 @@ class Sender:
         waiting = {one.sop_instance_uid: one for one in due}
         objects = [self._prepare(one) for one in due]
         for batch in batches([one for one in objects if one is not None]):
-            for answer in self._destination.send(batch):
+            for answer in self._send(batch):
                 delivery = waiting.pop(answer.sop_instance_uid, None)
                 if delivery is not None:
                     self._note(delivery, answer)
@@ -63,6 +63,14 @@ class Sender:
                 if forgotten is not None:
                     self._later(forgotten, Answer(forgotten.sop_instance_uid, "postponed", "no answer", in_doubt=True))
         return True
+
+    def _send(self, batch: list[Outgoing]) -> list[Answer]:
+        try:
+            return self._destination.send(batch)
+        except Exception as problem:  # noqa: BLE001 - an unforeseen failure is a failure to be repeated
+            _LOG.exception("sending to %s failed in an unforeseen way", self._destination.name)
+            reason = f"{type(problem).__name__}: {problem}"
+            return [Answer(one.identity.sop_instance_uid, "postponed", reason, in_doubt=True) for one in batch]
 
     def _prepare(self, one: Delivery) -> Outgoing | None:
         """Read the object; one that may have arrived before is asked for first."""

@@ -190,7 +190,7 @@ class Station:
             while not self._stopping.is_set():
                 try:
                     found_work = step()
-                except (sqlite3.Error, OSError):
+                except Exception:  # noqa: BLE001 - a thread that ends would stop the service until somebody looks
                     _LOG.exception("'%s' failed and goes on", name)
                     found_work = False
                     self._stopping.wait(1.0)

@@ -194,7 +194,7 @@ def test_a_simulated_biplane_study_is_analysed_and_its_objects_come_back_readabl
     with Station(chosen, analyser=WorkerAnalyser(quick)) as station:
         sent = storescu(station.port, files)
         assert sent.returncode == 0, sent.stderr
-        wait_until(lambda: states(station) == ["done"], patience_s=120)
+        wait_until(lambda: states(station) == ["done"], patience_s=240)
         written = [path for path in (chosen.folder / "results").rglob("*") if path.is_file()]
         identities = {path: identify(path) for path in written}
         assert set(orthanc.instances()) == {one.sop_instance_uid for one in identities.values()}

@@ -117,6 +117,21 @@ def test_sending_is_repeated_until_it_is_done(listen, write_study):
     assert destination.calls == [[result_uid(identify(path).sop_instance_uid)]] * 3
 
 
+def test_a_destination_that_fails_in_an_unforeseen_way_is_tried_again(listen, write_study):
+    class Broken(ScriptedDestination):
+        def send(self, objects):
+            if not self.calls:
+                self.calls.append("broke")
+                msg = "nobody thought of this"
+                raise KeyError(msg)
+            return super().send(objects)
+
+    station = listen(destinations=[Broken()])
+    _file(station, *write_study(1))
+    wait_until(lambda: states(station) == ["done"])
+    assert station.metrics.get("sending_failures_total", destination="scripted") == 1
+
+
 def test_a_result_whose_answer_was_lost_is_not_sent_again_when_it_arrived(listen, write_study):
     destination = ScriptedDestination("postponed", has=True)
     station = listen(destinations=[destination])
