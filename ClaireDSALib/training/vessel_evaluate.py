@@ -26,7 +26,7 @@ GOOD_CONTRAST_TO_NOISE = 8.0
 
 @dataclass(frozen=True)
 class RunScore:
-    """One run; NaN where the truth is empty.
+    """One run; NaN where the truth is empty, and for arteries and veins where they are not told apart.
 
     ``av_dice`` is the mean of artery and vein where both are there, else the one that is. ``false_fraction`` is the
     share of the picture called vessel in a run without any.
@@ -107,7 +107,7 @@ def classically(one: VesselExample) -> VesselProbabilities:
     """The baseline, as probabilities that are 0 or 1; it does not tell arteries from veins."""
     mask = segment_classical(opacity=one.opacity.astype(np.float32), valid_region=one.region).mask
     empty = np.zeros_like(mask)
-    return VesselProbabilities(np.stack([mask, empty, empty]).astype(np.float32), (0.5, 0.5, 0.5))
+    return VesselProbabilities(np.stack([mask, empty, empty]).astype(np.float32), (0.5, 0.5, 0.5), channels=("vessel",))
 
 
 def opacity_of_minip(minip: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -154,7 +154,9 @@ def score_real(folder: Path, segmenter: Any) -> dict[str, float]:
 def _score(one: VesselExample, found: VesselProbabilities) -> RunScore:
     facts = one.facts or {}
     vessel = found.mask("vessel")
-    artery, vein = dice(found.mask("artery"), one.truth[1]), dice(found.mask("vein"), one.truth[2])
+    apart = "artery" in found.channels
+    artery = dice(found.mask("artery"), one.truth[1]) if apart else float("nan")
+    vein = dice(found.mask("vein"), one.truth[2]) if apart else float("nan")
     both = [value for value in (artery, vein) if np.isfinite(value)]
     return RunScore(
         patient=one.patient,
