@@ -129,7 +129,8 @@ def deconvolve(
     tissue: npt.NDArray[np.floating], aif: npt.NDArray[np.floating], step_s: float
 ) -> npt.NDArray[np.float64]:
     """Impulse response ``(T, ...)`` in 1/s of tissue curves ``(T, ...)`` for an input ``(T,)``, all on one step."""
-    return np.tensordot(_inverse(aif), np.asarray(tissue, np.float64), axes=1) / step_s
+    response: npt.NDArray[np.float64] = np.tensordot(_inverse(aif), np.asarray(tissue, np.float64), axes=1) / step_s
+    return response
 
 
 def volterra_matrix(aif: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
@@ -162,7 +163,7 @@ def region_curve(run: SmallRun, region: npt.NDArray[np.bool_]) -> npt.NDArray[np
 
 
 def _inverse(aif: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    return np.linalg.pinv(volterra_matrix(aif), rcond=_RCOND)
+    return np.asarray(np.linalg.pinv(volterra_matrix(aif), rcond=_RCOND), np.float64)
 
 
 def _perfused(small: npt.NDArray[np.float32], aif: InputFunction) -> npt.NDArray[np.bool_]:

@@ -221,7 +221,8 @@ def estimate_reperfusion(views: Sequence[Evidence]) -> Reperfusion:
     fraction = np.clip((after - before) / (1 - before), 0, 1).ravel()
     order = np.argsort(fraction)
     cumulative = np.cumsum(weight.ravel()[order])
-    low, middle, high = (float(fraction[order[min(np.searchsorted(cumulative, q), order.size - 1)]]) for q in _RANGE)
+    at = np.minimum(np.searchsorted(cumulative, _RANGE), order.size - 1)
+    low, middle, high = (float(value) for value in fraction[order[at]])
     return Reperfusion(
         fraction=middle,
         low=low,
@@ -318,7 +319,7 @@ def _block_sums(picture: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     rows = np.minimum(np.arange(picture.shape[0]) * _BLOCKS // picture.shape[0], _BLOCKS - 1)
     columns = np.minimum(np.arange(picture.shape[1]) * _BLOCKS // picture.shape[1], _BLOCKS - 1)
     index = rows[:, None] * _BLOCKS + columns[None]
-    return np.bincount(index.ravel(), weights=picture.ravel(), minlength=_BLOCKS**2)
+    return np.bincount(index.ravel(), weights=picture.ravel(), minlength=_BLOCKS**2).astype(np.float64)
 
 
 def _log_likelihood(

@@ -135,7 +135,7 @@ def evaluate(pairs: Iterable[BeforeAfter], territory: Territory | None = None) -
 def _patient(pairs: Sequence[BeforeAfter], territory: Territory | None, failures: list[str]) -> _Found:
     first = pairs[0]
     lost = 1 - first.before.perfused_fraction
-    found = _Found(first.reperfused_fraction, lost, first.before.perfused_fraction / first.after.perfused_fraction)
+    found = _Found(first.reperfused_fraction, lost, _true_ratio(first))
     evidence = []
     for pair in pairs:
         runs = [_small(run) for run in (pair.before, pair.after)]
@@ -153,6 +153,12 @@ def _patient(pairs: Sequence[BeforeAfter], territory: Territory | None, failures
         both = estimate_reperfusion(evidence)
         found.fraction, found.low, found.high = both.fraction, both.low, both.high
     return found
+
+
+def _true_ratio(pair: BeforeAfter) -> float:
+    """Perfused share before over after; 1 where nothing is perfused in either run."""
+    after = pair.after.perfused_fraction
+    return pair.before.perfused_fraction / after if after > 0 else 1.0
 
 
 def _small(run: SimulatedRun) -> SmallRun:
