@@ -156,9 +156,6 @@ def _base(source: SourceRun, series: NewSeries, number: int, derivation: Derivat
     dataset.SeriesInstanceUID, dataset.SeriesNumber = series.uid, series.number
     dataset.SeriesDescription = series.description
     dataset.InstanceNumber = number
-    for keyword in ("Laterality", "BodyPartExamined"):
-        if value := text(source.header, keyword):
-            setattr(dataset, keyword, value)
     orientation: Any = source.header.get("PatientOrientation")
     dataset.PatientOrientation = orientation or ""
     if burned := text(source.header, "BurnedInAnnotation"):

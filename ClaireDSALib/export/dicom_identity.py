@@ -35,6 +35,15 @@ RESEARCH_USE = "For research use only. Not a medical device. Not for diagnosis o
 IMPLEMENTATION_CLASS_UID = "2.25.100444915575324854752423510988607081863"
 _IMPLEMENTATION_NAME = "CLAIRE_DSA"
 _NAMESPACE = uuid.UUID("afc062f3-5737-5d12-aeb8-c15a263b49ae")
+_UNPAIRED = frozenset(
+    {
+        "ABDOMEN", "ABDOMENPELVIS", "AORTA", "BRAIN", "CEREBELLUM", "CHEST", "CHESTABDOMEN", "CHESTABDPELVIS",
+        "CIRCLEOFWILLIS", "COCCYX", "CORONARYARTERY", "CSPINE", "FACE", "HEAD", "HEADNECK", "HEART", "JAW", "LIVER",
+        "LSPINE", "MEDIASTINUM", "NECK", "NECKCHEST", "PANCREAS", "PELVIS", "SKULL", "SPINE", "SSPINE", "TSPINE",
+        "WHOLEBODY",
+    }
+)  # fmt: skip
+"""Body Part Examined of parts without sides (PS3.16 annex L)."""
 _SERIES_PER_RUN = 10
 _FIRST_SERIES = 9000
 """Our series stand behind those of the modality."""
@@ -128,6 +137,8 @@ def seal(dataset: Dataset, source: SourceRun, moment: tuple[str, str] | None = N
         if keyword in dataset:  # the moment of writing would make every copy differ
             delattr(dataset, keyword)
     dataset.ContentDate, dataset.ContentTime = date, time
+    if dataset.Modality == "OT":
+        _add_body_part(source, dataset)
     if acquired := _acquisition_equipment(source):
         dataset.ContributingEquipmentSequence = DicomSequence([acquired])
     elif "ContributingEquipmentSequence" in dataset:
@@ -140,6 +151,15 @@ def seal(dataset: Dataset, source: SourceRun, moment: tuple[str, str] | None = N
         uid = stable_uid("instance", hashlib.sha256(buffer.getvalue()).hexdigest())
     dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(uid)
     return dataset
+
+
+def _add_body_part(source: SourceRun, dataset: Dataset) -> None:
+    """Body part and side as the run has them; an empty side where the part may be paired (PS3.3 C.7.3.1)."""
+    part, side = text(source.header, "BodyPartExamined"), text(source.header, "Laterality")
+    if part:
+        dataset.BodyPartExamined = part
+    if side or part.upper() not in _UNPAIRED:
+        dataset.Laterality = side
 
 
 def _acquisition_equipment(source: SourceRun) -> Dataset | None:

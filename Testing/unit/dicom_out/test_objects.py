@@ -294,6 +294,10 @@ def _without_name(dataset):
     del dataset.PatientSex, dataset.StudyID, dataset.AccessionNumber
 
 
+def _without_body_part(dataset):
+    del dataset.BodyPartExamined
+
+
 def _inverted(dataset):
     top = 2**dataset.BitsStored - 1
     dataset.PhotometricInterpretation = "MONOCHROME1"
@@ -305,7 +309,7 @@ def _japanese(dataset):
     dataset.PatientName = "Yamada^Tarou=山田^太郎=やまだ^たろう"
 
 
-@pytest.mark.parametrize("change", [_without_spacing, _without_name, _inverted, _japanese])
+@pytest.mark.parametrize("change", [_without_spacing, _without_name, _without_body_part, _inverted, _japanese])
 def test_unusual_headers_give_valid_objects(change, edited, analysed, a_result, tmp_path, verify):
     study = read(edited(change))
     result = analysed(study)
@@ -313,7 +317,7 @@ def test_unusual_headers_give_valid_objects(change, edited, analysed, a_result, 
     for path in written:
         errors, warnings = verify(path)
         assert not errors, f"{path.name}: {errors}"
-        if change is not _without_name:  # an empty study ID cannot be filed in a DICOMDIR, and that is said
+        if change not in (_without_name, _without_body_part):  # what the run does not say is remarked on
             assert not warnings, f"{path.name}: {warnings}"
     first = pydicom.dcmread(written[0])
     vessels = read_sr(written[-1]).runs[0].vessels
@@ -321,6 +325,8 @@ def test_unusual_headers_give_valid_objects(change, edited, analysed, a_result, 
         assert "PixelSpacing" not in first
         assert vessels.length_mm is None
         assert vessels.length_px > 0
+    elif change is _without_body_part:
+        assert first.Laterality == ""
     elif change is _without_name:
         assert first.PatientName == ""
     elif change is _inverted:
@@ -367,3 +373,16 @@ def test_a_file_without_a_study_is_refused(edited, analysed):
     with pytest.raises(ValueError, match="no study or series instance UID"):
         dicom_objects(analysed(study), study.series)
     assert isinstance(study.series[0], DsaSeries)
+
+
+@pytest.mark.parametrize("name", ["xa_nema/XA1_JPLL.dcm", "xa_transcodes/0002_24f_rle.dcm"])
+def test_real_runs_give_objects_without_error(name, shared_data, tmp_path, verify):
+    study = read(shared_data / name)
+    settings = Settings(label_bundle="none", thrombus_bundle="none", vessel_bundle="none", perfusion=False, maps=False)
+    written = write_dicom_objects(analyze(study.series, settings), study.series, tmp_path)
+    assert len(written) >= 3
+    for path in written:
+        assert verify(path)[0] == [], path.name
+    vessels = read_sr(written[-1]).runs[0].vessels
+    assert vessels is not None
+    assert vessels.length_px > 0
