@@ -39,7 +39,6 @@ class SequenceInput:
         Side of the square the run was padded to, and where the run lies in it.
     """
 
-    stack: npt.NDArray[np.float32]
     maps: npt.NDArray[np.float32]
     frames: npt.NDArray[np.float32]
     course: npt.NDArray[np.float32]
@@ -103,7 +102,6 @@ def prepare_sequence(
     stack = normalise(stack)
     kept_s = np.asarray(times_s, np.float64)[kept]
     return SequenceInput(
-        stack=stack,
         maps=temporal_channels(stack, kept_s),
         frames=with_neighbours(half_size(stack)),
         course=course_features(stack, kept_s),
@@ -150,13 +148,3 @@ def half_size(stack: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     frames, size = len(stack), stack.shape[1] // 2
     blocks = stack[:, : 2 * size, : 2 * size].reshape(frames, size, 2, size, 2)
     return np.asarray(blocks.mean((2, 4)), np.float32)
-
-
-def time_features(stack: npt.NDArray[np.float32], times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """(T, 4) features of relative opacity (T, S, S) at ``times_s`` (T,)."""
-    since = times_s - times_s[0]
-    step = np.diff(times_s, prepend=times_s[0])
-    opaque = stack.max(0) > 0.3
-    past = stack.argmax(0)[None] < np.arange(len(stack))[:, None, None]
-    share = (past & opaque).sum((1, 2)) / max(int(opaque.sum()), 1)
-    return np.stack([since / 10.0, step, stack.mean((1, 2)), share], 1).astype(np.float32)

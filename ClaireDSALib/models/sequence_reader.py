@@ -16,7 +16,7 @@ from ClaireDSALib.models.hashing import bundle_files, bundle_sha256
 from ClaireDSALib.models.known_bundle import load_known
 from ClaireDSALib.models.onnx_session import open_session
 from ClaireDSALib.models.phase_path import best_path
-from ClaireDSALib.models.sequence_input import SequenceInput, prepare_sequence, time_features, with_neighbours
+from ClaireDSALib.models.sequence_input import SequenceInput, prepare_sequence
 
 _SECTION = "sequence"
 
@@ -101,13 +101,8 @@ class SequenceReader:
             When a frame's opacity is not finite, or there is none.
         """
         prepared = prepare_sequence(frames, times_s, self.size_px)
-        if "times" in {one.name for one in self._session.get_inputs()}:
-            old = with_neighbours(prepared.stack)
-            features = time_features(prepared.stack, np.asarray(times_s, np.float64)[prepared.kept])
-            straight, mirrored = self._run_old(old, features), self._run_old(old[..., ::-1], features)
-        else:
-            straight = self._run(prepared.maps, prepared.frames, prepared.course)
-            mirrored = self._run(prepared.maps[..., ::-1], prepared.frames[..., ::-1], prepared.course)
+        straight = self._run(prepared.maps, prepared.frames, prepared.course)
+        mirrored = self._run(prepared.maps[..., ::-1], prepared.frames[..., ::-1], prepared.course)
         logits = [float(out[0]) / self._temperature for out in (straight, mirrored)]
         heat = _softmax((straight[1] + mirrored[1][:, ::-1]) / 2)
         territory = _sigmoid((straight[2] + mirrored[2][:, ::-1]) / 2)
@@ -126,9 +121,6 @@ class SequenceReader:
             phases=tuple(self.phases[p] for p in best_path(np.log(all_phases + 1e-6))),
             phase_probabilities=all_phases.astype(np.float32),
         )
-
-    def _run_old(self, frames: npt.NDArray[np.float32], times: npt.NDArray[np.float32]) -> list[npt.NDArray[Any]]:
-        return self._session.run(None, {"frames": np.ascontiguousarray(frames), "times": times})
 
     def _run(
         self, maps: npt.NDArray[np.float32], frames: npt.NDArray[np.float32], course: npt.NDArray[np.float32]

@@ -37,7 +37,7 @@ def assessable(examples: Sequence[SequenceExample]) -> npt.NDArray[np.bool_]:
     ``SMALLEST_CHANGE_MM2``; a missing area that is unknown, or a twin that is not there, counts as large enough.
     """
     opened = {_key(one): one for one in examples if not one.thrombus}
-    shown = {pair: False for pair in {one.pair for one in examples}}
+    shown = dict.fromkeys({one.pair for one in examples}, False)
     for one in examples:
         if one.thrombus and not shown[one.pair]:
             shown[one.pair] = is_shown(one, opened.get(_key(one)))

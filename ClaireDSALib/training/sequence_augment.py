@@ -25,7 +25,7 @@ class MapsBatch(NamedTuple):
 
 
 def augment(batch: MapsBatch, groups: Tensor, generator: torch.Generator) -> MapsBatch:
-    """Mirror, turn (15 degrees), scale (0.85 to 1.2) and shift (8 %) alike within a group; vary gain and noise.
+    """Mirror, turn (20 degrees), scale (0.75 to 1.25, each axis) and shift (8 %) alike in a group; vary gain, noise.
 
     Parameters
     ----------
@@ -44,13 +44,16 @@ def augment(batch: MapsBatch, groups: Tensor, generator: torch.Generator) -> Map
 
 def _affines(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Output-to-input matrices (G, 2, 2) and shifts (G, 2) in the x, y order and -1..1 range of ``grid_sample``."""
-    draw = torch.rand(5, count, generator=generator)
-    angle = (draw[0] - 0.5) * 2 * 0.26
-    scale = 0.85 + 0.35 * draw[1]
-    mirror = torch.where(draw[2] < 0.5, -1.0, 1.0)
+    draw = torch.rand(6, count, generator=generator)
+    angle = (draw[0] - 0.5) * 2 * 0.35
+    scale = 0.8 + 0.4 * draw[1]
+    stretch = 0.92 + 0.16 * draw[2]  # heads differ in shape, and memorised heads do not help
+    mirror = torch.where(draw[3] < 0.5, -1.0, 1.0)
     cos, sin = angle.cos() / scale, angle.sin() / scale
-    matrix = torch.stack([torch.stack([cos * mirror, -sin], 1), torch.stack([sin * mirror, cos], 1)], 1)
-    return matrix, (draw[3:].T - 0.5) * 0.32
+    matrix = torch.stack(
+        [torch.stack([cos * mirror * stretch, -sin], 1), torch.stack([sin * mirror * stretch, cos], 1)], 1
+    )
+    return matrix, (draw[4:].T - 0.5) * 0.32
 
 
 def _moved(pictures: Tensor, theta: Tensor, padding: str) -> Tensor:
@@ -70,7 +73,7 @@ def _moved_sites(batch: MapsBatch, matrix: Tensor, shift: Tensor) -> Tensor:
 
 def _varied(maps: Tensor, groups: Tensor, generator: torch.Generator) -> Tensor:
     count = int(groups.max()) + 1
-    gain = (0.85 + 0.3 * torch.rand(count, generator=generator))[groups].to(maps.device)
+    gain = (0.75 + 0.5 * torch.rand(count, generator=generator))[groups].to(maps.device)
     grain = (0.03 * torch.rand(count, generator=generator))[groups].to(maps.device)
     varied = maps.clone()
     field = torch.randn(maps[:, :1].shape, generator=generator)  # one field for all channels, in random proportions

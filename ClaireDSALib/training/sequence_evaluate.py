@@ -86,7 +86,7 @@ def evaluate(
     examples: Sequence[SequenceExample],
     outputs: SequenceOutputs,
     *,
-    mix: Sequence[float] = (1.0, 0.0, 0.0),
+    mix: Sequence[float] = (1.0, 0.0, 0.0, 0.0, 0.0, 0.0),
     temperature: float,
     threshold: float,
 ) -> SequenceFigures:

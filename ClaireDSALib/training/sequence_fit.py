@@ -34,6 +34,9 @@ class SequenceFitSettings:
     weight_decay: float = 2e-2
     batch_groups: int = 5
     """Groups of twins in a batch."""
+    groups_per_patient: int = 0
+    """Groups of one patient in an epoch at most, drawn anew each time; 0 takes all. Few keep heads from being learnt
+    by heart."""
     size_px: int = NETWORK_PX
     """Side of the temporal channels, a multiple of 32."""
     versions: int = 2
@@ -58,18 +61,24 @@ class SequenceFitSettings:
 class SequenceOutputs:
     """Outputs for a list of examples, aligned with it."""
 
-    maps_logits: npt.NDArray[np.float64]
-    frames_logits: npt.NDArray[np.float64]
+    parts: npt.NDArray[np.float64]
+    """(N, 6) what the verdict is mixed from, see ``SequenceNet.parts``."""
     sites: npt.NDArray[np.float64]
     """(N, 2) hottest cell and its surroundings, in pixels of the stack."""
-    territory_share: npt.NDArray[np.float64]
-    """(N,) mean probability of missing perfusion."""
     phases: list[npt.NDArray[np.float32]]
     """(T, 4) logits per run."""
 
+    @property
+    def maps_logits(self) -> npt.NDArray[np.float64]:
+        return self.parts[:, 0]
+
+    @property
+    def frames_logits(self) -> npt.NDArray[np.float64]:
+        return self.parts[:, 1]
+
     def mixed(self, mix: Sequence[float]) -> npt.NDArray[np.float64]:
-        """Logits of both branches with the network's ``mix``."""
-        return mix[0] * self.maps_logits + mix[1] * self.frames_logits + mix[2]
+        """Logits with the network's ``mix``."""
+        return self.parts @ np.asarray(mix, np.float64)
 
 
 def fit(
@@ -135,29 +144,23 @@ def predict(
     """Outputs of a network; as in use, the mean over run and mirror image unless ``mirrored`` is False."""
     network.eval()
     cache = FeatureCache(examples, size_px=size_px)
-    found: dict[str, list[Any]] = {"maps": [], "frames": [], "sites": [], "share": [], "phases": []}
+    found: dict[str, list[Any]] = {"parts": [], "sites": [], "phases": []}
     for index in range(len(examples)):
         one = cache.get(index)
         maps = torch.from_numpy(unpack_maps(one.maps)).to(device)[None]
         frames, course = _frames(one, device)
         whole, recurrent = network.maps(maps), network.frames(frames, course)
-        logit, site, territory = whole.thrombus[0], whole.site[0], whole.territory[0]
-        second, phases = recurrent.thrombus, recurrent.phases
+        parts, site, phases = network.parts(whole, recurrent), whole.site[0], recurrent.phases
         if mirrored:
             whole, recurrent = network.maps(maps.flip(3)), network.frames(frames.flip(3), course)
-            logit, second = (logit + whole.thrombus[0]) / 2, (second + recurrent.thrombus) / 2
-            site, territory = (site + whole.site[0].flip(1)) / 2, (territory + whole.territory[0].flip(1)) / 2
+            parts, site = (parts + network.parts(whole, recurrent)) / 2, (site + whole.site[0].flip(1)) / 2
             phases = (phases + recurrent.phases) / 2
-        found["maps"].append(float(logit))
-        found["frames"].append(float(second))
+        found["parts"].append(parts.cpu().numpy())
         found["sites"].append(_hottest(site, examples[index].stack.shape[-1]))
-        found["share"].append(float(territory.sigmoid().mean()))
         found["phases"].append(phases.cpu().numpy())
     return SequenceOutputs(
-        maps_logits=np.asarray(found["maps"], np.float64),
-        frames_logits=np.asarray(found["frames"], np.float64),
+        parts=np.asarray(found["parts"], np.float64).reshape(len(examples), -1),
         sites=np.asarray(found["sites"], np.float64).reshape(-1, 2),
-        territory_share=np.asarray(found["share"], np.float64),
         phases=found["phases"],
     )
 
@@ -185,7 +188,7 @@ def validation_loss(
         parts |= frames_loss(outputs, truth, settings)
         losses.append({k: float(v) for k, v in parts.items()})
     network.train()
-    return {name: float(np.mean([one[name] for one in losses])) for name in losses[0]}
+    return _means(losses)
 
 
 def maps_loss(
@@ -269,14 +272,26 @@ class _Loop:
             if (number + 1) % settings.accumulate == 0:
                 _step(network, optimiser, settings.learning_rate * _schedule(progress))
                 averaged.update_parameters(network)
-        return {name: float(np.mean([one[name] for one in losses])) for name in losses[0]}
+        return _means(losses)
 
     def _batches(self, epoch: int) -> Iterator[npt.NDArray[np.intp]]:
         rng = np.random.default_rng([self._settings.seed, epoch])
-        order = rng.permutation(len(self._groups))
+        order = self._chosen(rng.permutation(len(self._groups)))
         for first in range(0, len(order), self._settings.batch_groups):
             members = np.concatenate([self._groups[g] for g in order[first : first + self._settings.batch_groups]])
             yield members[self._usable[members]]
+
+    def _chosen(self, order: npt.NDArray[np.intp]) -> list[int]:
+        """Groups in order, at most so many of one patient as the settings say."""
+        limit = self._settings.groups_per_patient or len(order)
+        seen: dict[str, int] = {}
+        kept = []
+        for group in order.tolist():
+            patient = self._examples[int(self._groups[group][0])].patient
+            seen[patient] = seen.get(patient, 0) + 1
+            if seen[patient] <= limit:
+                kept.append(group)
+        return kept
 
     def _losses(
         self, network: SequenceNet, members: npt.NDArray[np.intp], epoch: int, generator: torch.Generator
@@ -376,6 +391,12 @@ def _schedule(progress: float) -> float:
     """Short warm-up, then a cosine to one per cent."""
     warm = min(1.0, progress / 0.03 + 0.05)
     return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
+
+
+def _means(losses: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Mean of every loss over the batches that have it; a small batch may have no run for the recurrent branch."""
+    names = dict.fromkeys(name for one in losses for name in one)
+    return {name: float(np.mean([one[name] for one in losses if name in one])) for name in names}
 
 
 def _words(losses: dict[str, float]) -> str:

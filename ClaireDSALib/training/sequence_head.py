@@ -60,12 +60,14 @@ def refine_head(
     seed: int = 0,
     report: Callable[[str], None] = lambda _: None,
 ) -> float:
-    """Train ``network.maps.thrombus_head`` in place; keeps the state of the lowest validation loss, which is returned."""
+    """Train ``network.maps.thrombus_head`` in place; keeps the state of the lowest validation loss, and returns it."""
     torch.manual_seed(seed)
     head = network.maps.thrombus_head
     optimiser = torch.optim.AdamW(head.parameters(), learning_rate, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
-    best, kept = _loss(head.eval(), validation, 0.0), {k: v.clone() for k, v in head.state_dict().items()}
+    with torch.no_grad():
+        best = _loss(head.eval(), validation, 0.0)
+    kept = {k: v.clone() for k, v in head.state_dict().items()}
     report(f"validation loss before {float(best):.4f}")
     names = torch.unique(train.groups)
     for epoch in range(epochs):

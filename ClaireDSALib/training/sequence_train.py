@@ -22,7 +22,7 @@ from ClaireDSALib.training.splits import split_patients
 _VALIDATION_SHARE = 0.15
 
 _RIDGE = 0.02
-"""Keeps the weights of the two branches finite when validation runs are told apart without error."""
+"""On standardised parts; keeps their weights finite when validation runs are told apart without error."""
 
 
 def train_and_write(
@@ -83,26 +83,31 @@ def finish(
     return evaluate(validation, outputs, mix=mix, temperature=1.0, threshold=threshold)
 
 
-def fit_mix(
-    truth: npt.NDArray[np.bool_], outputs: SequenceOutputs, chosen: npt.NDArray[np.bool_]
-) -> tuple[float, float, float]:
-    """Weights of the two branches' logits and a constant, none of the weights negative: calibrated log odds."""
+def fit_mix(truth: npt.NDArray[np.bool_], outputs: SequenceOutputs, chosen: npt.NDArray[np.bool_]) -> tuple[float, ...]:
+    """Weights of the parts of the verdict, none negative but the constant: calibrated log odds."""
     from scipy.optimize import minimize
 
-    design = np.stack([outputs.maps_logits, outputs.frames_logits, np.ones(len(outputs.maps_logits))], 1)[chosen]
+    parts = outputs.parts[chosen, :-1]
+    centre, spread = parts.mean(0), np.maximum(parts.std(0), 1e-6)
+    design = np.concatenate([(parts - centre) / spread, np.ones((len(parts), 1))], 1)
     sign = np.where(truth, 1.0, -1.0)
 
     def loss(weights: npt.NDArray[np.float64]) -> float:
-        return float(np.logaddexp(0, -sign * (design @ weights)).mean() + _RIDGE * (weights**2).sum())
+        return float(np.logaddexp(0, -sign * (design @ weights)).mean() + _RIDGE * (weights[:-1] ** 2).sum())
 
-    found = minimize(loss, np.array([1.0, 0.1, 0.0]), bounds=[(0, 10), (0, 10), (-10, 10)], method="L-BFGS-B").x
-    return (float(found[0]), float(found[1]), float(found[2]))
+    bounds = [(0.0, 10.0)] * parts.shape[1] + [(-10.0, 10.0)]
+    found = minimize(loss, np.append(np.full(parts.shape[1], 0.1), 0.0), bounds=bounds, method="L-BFGS-B").x
+    weights = found[:-1] / spread
+    return (*weights.tolist(), float(found[-1] - weights @ centre))
 
 
 def evaluate_bundle(bundle: str | Path, data: str | Path) -> SequenceFigures:
     """Figures of a bundle on a folder of prepared runs it was not trained on."""
+    import torch
+
     from ClaireDSALib.models.bundle import read_metadata
 
+    torch.set_num_threads(1)  # small pictures: more threads wait for each other
     section = read_metadata(Path(bundle))["sequence"]
     network = load_network(Path(bundle))
     examples: list[SequenceExample] = list(load_examples(Path(data)))

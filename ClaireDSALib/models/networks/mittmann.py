@@ -1,4 +1,6 @@
-"""Thrombus yes/no by a convolutional network and a recurrent one: Mittmann et al. (IJCARS 2022, DOI 10.1007/s11548-022-02654-8).
+"""Thrombus yes/no by a convolutional network and a recurrent one: Mittmann et al., IJCARS 2022.
+
+DOI 10.1007/s11548-022-02654-8.
 
 Three consecutive frames, not overlapping, are the channels of one step; features pass a layer norm and a leaky ReLU
 and then three bidirectional recurrent layers of 512 units; the last step decides. Parameter names are those of the

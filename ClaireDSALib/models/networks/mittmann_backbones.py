@@ -52,7 +52,7 @@ BACKBONES = ("resnet18", *_SCALES, "tf_efficientnetv2_s", "tf_efficientnetv2_m",
              "regnet_y_16gf")  # fmt: skip
 """Names as in their sources."""
 
-POOLED_SIDES = {name: 4 for name in BACKBONES} | {"resnet18": 7, "regnet_y_16gf": 3}
+POOLED_SIDES = dict.fromkeys(BACKBONES, 4) | {"resnet18": 7, "regnet_y_16gf": 3}
 """Side of the pooled feature map, chosen by the authors so that all backbones give about 20,000 features."""
 
 CHANNELS = {

@@ -152,14 +152,24 @@ class SequenceNet(nn.Module):
         self.config = config or SequenceNetConfig()
         self.maps = MapsNet(self.config.map_inputs, self.config.map_widths)
         self.frames = FramesNet(self.config.frame_widths, self.config.course_inputs, self.config.hidden)
-        self.mix = nn.Parameter(torch.tensor([1.0, 0.0, 0.0]), requires_grad=False)
-        """Weights of the two branches' logits and a constant, fitted after the training."""
+        self.mix = nn.Parameter(torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0, 0.0]), requires_grad=False)
+        """Weights of what :meth:`parts` returns, fitted after the training."""
 
     def forward(self, maps: Tensor, frames: Tensor, course: Tensor) -> SequenceOutput:
         whole = self.maps(maps[None])
         recurrent = self.frames(frames, course)
-        thrombus = self.mix[0] * whole.thrombus[0] + self.mix[1] * recurrent.thrombus + self.mix[2]
+        thrombus = self.parts(whole, recurrent) @ self.mix
         return SequenceOutput(thrombus, whole.site[0], whole.territory[0], recurrent.phases)
+
+    @staticmethod
+    def parts(whole: MapsOutput, recurrent: FramesOutput) -> Tensor:
+        """(6,) what the verdict is mixed from: logits of the two branches, evidence in the maps, and one.
+
+        The evidence is the contrast of the strongest site, the strongest patch of missing territory, and its share.
+        """
+        evidence = _evidence(whole.site, whole.territory)[0, 1:]
+        logits = torch.stack([whole.thrombus[0], recurrent.thrombus])
+        return torch.cat([logits, evidence, torch.ones_like(logits[:1])])
 
 
 class _Residual(nn.Module):
