@@ -198,7 +198,7 @@ def _compare(
         arrays=dict(_ARRAYS),
     )
     pictures: dict[str, npt.NDArray[Any]] = {"reperfusion_gain": change.gained, "reperfusion_late": change.late}
-    return view, [Evidence(change)], pictures
+    return view, [Evidence(change, _remaining(first, last))], pictures
 
 
 def _cannot(states: Mapping[str, RunState], one: Candidate) -> str:
@@ -225,12 +225,15 @@ def _scale(first: RunState, last: RunState) -> float:
     return sizes[0][0] * factors[0] / (sizes[1][0] * factors[1])
 
 
-def remaining_territory(before: npt.NDArray[np.floating], after: npt.NDArray[np.floating]) -> float | None:
-    """Missing territory after over before, from a network's maps 0 to 1; None when it saw none before.
+def _remaining(first: RunState, last: RunState) -> float | None:
+    """Missing territory after over before, as the sequence network sees it; None when it did not read both runs."""
+    if first.findings is None or last.findings is None:
+        return None
+    return remaining_territory(first.findings.territory, last.findings.territory)
 
-    For the evaluation only: the map of ``dsa_sequence`` 0.1.0 made the estimate worse (docs/perfusion.md), so the
-    analysis rests on flow alone until a map is measured to help.
-    """
+
+def remaining_territory(before: npt.NDArray[np.floating], after: npt.NDArray[np.floating]) -> float | None:
+    """Missing territory after over before, from a network's maps 0 to 1; None when it saw none before."""
     lost = float(np.mean(before))
     return float(np.mean(after)) / lost if lost >= _TERRITORY_SEEN else None
 
@@ -241,6 +244,8 @@ def _combined(views: tuple[ViewComparison, ...], evidence: list[Evidence]) -> Re
     if not evidence:
         return Reperfusion(views=views, text="No estimate: none of the views could be compared.")
     found = estimate_reperfusion(evidence)
+    by_network = any(one.remaining is not None for one in evidence)
+    seen = " and the sequence network's map of the missing territory" if by_network else " alone"
     words = "both views" if len(evidence) == 2 else "one view" if len(evidence) == 1 else f"{len(evidence)} views"
     return Reperfusion(
         views=views,
@@ -251,5 +256,5 @@ def _combined(views: tuple[ViewComparison, ...], evidence: list[Evidence]) -> Re
         etici_low=found.grade_low,
         etici_high=found.grade_high,
         lost_share=round(found.lost, 4),
-        text=f"{ESTIMATE} From the flow in {words}.",
+        text=f"{ESTIMATE} From the flow in {words}{seen}.",
     )
