@@ -246,6 +246,9 @@ def test_without_labels_and_without_drift_the_bundle_stays_as_it_is(a_bundle: Bu
     assert found.bundle is None
     assert found.reasons[0] == "no target labels"
     assert not list(tmp_path.rglob("metadata.json"))
+    unsafe = adapt_bundle(a_bundle, data, tmp_path, method="adversarial", settings=QUICK)
+    assert not unsafe.accepted
+    assert "needs --target-labels" in unsafe.reasons[0]
     with pytest.raises(ValueError, match="at least 32 target runs"):
         adapt_bundle(a_bundle, SiteData(site(240, 0), hidden(site(8, 7), 0)), tmp_path)
 
