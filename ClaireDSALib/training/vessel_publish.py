@@ -92,7 +92,9 @@ def table(groups: Mapping[str, tuple[int, Mapping[str, Estimate]]]) -> str:
 
 
 def _shown(one: Estimate) -> str:
-    return "" if one.value != one.value else f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
+    if one.value != one.value:
+        return ""
+    return f"{one.value:.3f}" + ("" if one.low != one.low else f" ({one.low:.3f} to {one.high:.3f})")
 
 
 def _figures(found: VesselFigures, real: Mapping[str, float], command: str) -> tuple[Figure, ...]:

@@ -39,7 +39,7 @@ def centerline_dice(found: Mask, truth: Mask) -> float:
 def mean_over_patients(
     values: Sequence[float], patients: Sequence[str], *, n_boot: int = 1000, seed: int = 0
 ) -> Estimate:
-    """Mean of the values that are no NaN, with a 95 % bootstrap interval that draws whole patients.
+    """Mean of the values that are no NaN, with a 95 % bootstrap interval that draws whole patients (NaN for one).
 
     Parameters
     ----------
@@ -53,6 +53,8 @@ def mean_over_patients(
         return Estimate(float("nan"), float("nan"), float("nan"))
     numbers, names = np.array([v for v, _ in kept]), np.array([p for _, p in kept])
     unique = np.unique(names)
+    if len(unique) == 1:  # one patient says nothing about others
+        return Estimate(float(numbers.mean()), float("nan"), float("nan"))
     sums = np.array([numbers[names == name].sum() for name in unique])
     counts = np.array([(names == name).sum() for name in unique])
     drawn = np.random.default_rng(seed).integers(len(unique), size=(n_boot, len(unique)))
