@@ -94,11 +94,13 @@ def load_examples(
 
 
 def read_example(folder: Path, record: dict[str, Any], *, vessels: bool = True) -> QualityExample | None:
-    """One run of a set, or None when it has no peak opacity."""
+    """One run of a set, or None when it has no peak opacity, or one without any structure."""
     with np.load(folder / record["npz"], allow_pickle=False) as arrays:
         if "peak" not in arrays:
             return None
         packed = pack(arrays["peak"], arrays["region"])
+        if packed.min() == packed.max():
+            return None
         mask = arrays["vessels"][0] if vessels else None
     severe = record["quality"]["artefact"] >= GRADE_LIMITS[1]
     shown = record["labels"]["contrast_fluid"] == "present"

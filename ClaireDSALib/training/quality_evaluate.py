@@ -142,6 +142,8 @@ def _grades(reader: QualityReader, sets: Sequence[Path], split: str) -> tuple[An
                 if "peak" not in arrays:
                     continue
                 opacity, region = arrays["peak"].astype(np.float32), arrays["region"]
+            if opacity.min() == opacity.max():  # the analysis refuses such a picture, and no grade is given
+                continue
             found.append(reader.read(opacity, None if region.all() else region).probabilities)
             targets.append(GRADES.index(grade_of_record(record)))
             patients.append(str(record["patient"]))

@@ -31,7 +31,7 @@ what we could read of the paper does not say it:
 - quality head: means of the features at 1/8, 1/16 and 1/32 over the picture and over the predicted vessels; no gradient
   flows from the grade into the mask;
 - joint loss: Dice + binary cross entropy of the vessels + cross entropy of the grade (label smoothing 0.05), equally
-  weighted;
+  weighted; the quality head is fitted once more at the end on fixed features;
 - input: relative opacity of the subtracted picture, 512 px on the longer side; three grades and their rule; the related
   patent's random forest is left out."""
 

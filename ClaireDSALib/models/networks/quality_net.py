@@ -17,9 +17,6 @@ from torch.nn import functional
 
 from ClaireDSALib.models.quality_input import GRADES
 
-STRIDE = 32
-"""Sides of the input are multiples of this many pixels times the attention window of the deepest level."""
-
 POOLED_LEVELS = 3
 """Deepest levels that the quality head sees; the shallowest of them, at 1/8, still tells noise from edges."""
 
