@@ -331,11 +331,11 @@ class CaseReport:
 
     runs: tuple[RunReport, ...]
     pairs: tuple[PairReport, ...] = ()
-    reperfusion: tuple[Reperfusion, ...] = ()
     skipped: tuple[SkippedRecord, ...] = ()
     provenance: Provenance = field(default_factory=Provenance)
     schema_version: str = SCHEMA_VERSION
     intended_use: str = "Research software, not a medical device."
+    reperfusion: tuple[Reperfusion, ...] = ()
 
     def run(self, run_id: str) -> RunReport:
         """Return the report of one run.

@@ -159,7 +159,9 @@ def label_item(result: LabelResult, override: Override | None, severity: str) ->
         "final_title": words(final),
         "verdict": override.verdict if override else "",
         "percent": round(100 * top) if result.answered else 0,
-        "wording": wording(result.predicted, top) if result.answered else "Not answered: no picture of this run can show it.",
+        "wording": wording(result.predicted, top)
+        if result.answered
+        else "Not answered: no picture of this run can show it.",
         "severity": severity,
         "has_cam": bool(result.cam_arrays),
         "classes": [

@@ -84,7 +84,14 @@ def test_training_teaches_vessels_and_grades_and_goes_on_where_it_stopped(tmp_pa
     monkeypatch.setattr("ClaireDSALib.training.quality_fit._MEDIUM_PX", 128)
     examples = [_example(k) for k in range(8)]
     said: list[str] = []
-    settings = {"batch": 4, "learning_rate": 2e-2, "average": 0.8, "bfloat16": False, "validate_every": 40, "small_share": 0.0}
+    settings = {
+        "batch": 4,
+        "learning_rate": 2e-2,
+        "average": 0.8,
+        "bfloat16": False,
+        "validate_every": 40,
+        "small_share": 0.0,
+    }
     first = QualityFitSettings(steps=40, **settings)
     fit(examples, examples, first, tmp_path / "c.pt", network=QualityNet(**TINY), report=said.append)
     whole = QualityFitSettings(steps=80, **settings)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from ClaireDSALib.dsa.subtraction import subtracted_minip
 from ClaireDSALib.simulator.acquisition import frame_times
@@ -64,7 +65,8 @@ def test_the_darkest_vessel_is_where_the_geometry_says_it_is(small_case):
     run = small_case.runs[0]
     strongest = np.unravel_index(run.opacity.argmax(), run.opacity.shape)
     assert run.iodine.artery_mask[strongest] or run.iodine.vein_mask[strongest]
-    assert not np.any(run.visible & ~(run.iodine.artery_mask | run.iodine.vein_mask))
+    blurred = ndimage.binary_dilation(run.iodine.artery_mask | run.iodine.vein_mask, iterations=2)
+    assert not np.any(run.visible & ~blurred), "the detector blurs vessels by two pixels at most"
 
 
 @pytest.mark.parametrize("name", sorted(LOOKS))
