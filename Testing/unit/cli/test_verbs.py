@@ -125,8 +125,8 @@ def test_bad_settings_are_named(claire, a_study_folder, tmp_path):
 def test_an_interrupted_review_leaves_only_whole_files(write_xa, settings_file, tmp_path):
     from Testing.conftest import injected_frames
 
-    for number in range(6):
-        write_xa(tmp_path / "many" / f"{number}.dcm", injected_frames(20, 256, number))
+    for number in range(14):  # writing them takes long enough to be interrupted on a busy machine
+        write_xa(tmp_path / "many" / f"{number}.dcm", injected_frames(10, 256, number))
     out = tmp_path / "out"
     command = [sys.executable, "-m", "ClaireDSALib.cli.main", "review", str(tmp_path / "many"), "--out", str(out)]
     with subprocess.Popen([*command, "--settings", str(settings_file)], stderr=subprocess.DEVNULL) as process:
