@@ -157,6 +157,22 @@ def write_catalogue(path: Path, entries: list[CatalogueEntry]) -> None:
     part.replace(path)
 
 
+def put_entry(path: Path, entry: CatalogueEntry, *, origin: str, first: bool = False) -> None:
+    """Add a model to a catalogue file, in place of one with the same name.
+
+    Parameters
+    ----------
+    path : Path
+        The catalogue file; made when it is absent.
+    entry : CatalogueEntry
+    origin : {"shipped", "user"}
+    first : bool
+        Before all others instead of behind them: the first model of a task is its default.
+    """
+    others = [known for known in read_catalogue(path, origin=origin) if known.name != entry.name]
+    write_catalogue(path, [entry, *others] if first else [*others, entry])
+
+
 def _entry(item: Mapping[str, Any], folder: Path, origin: str) -> CatalogueEntry:
     values = dict(item)
     values["labels"] = {name: tuple(classes) for name, classes in values.get("labels", {}).items()}

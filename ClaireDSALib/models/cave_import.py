@@ -15,17 +15,11 @@ from typing import Any
 import numpy as np
 
 from ClaireDSALib.models.bundle import read_metadata
-from ClaireDSALib.models.catalogue import (
-    CATALOGUE_NAME,
-    CatalogueEntry,
-    load_catalogue,
-    read_catalogue,
-    write_catalogue,
-)
+from ClaireDSALib.models.catalogue import CATALOGUE_NAME, CatalogueEntry, load_catalogue, put_entry
 from ClaireDSALib.models.cave_segmenter import FINDS, CaveSegmenter, Scaling
 from ClaireDSALib.models.errors import BundleError
-from ClaireDSALib.models.hashing import bundle_files, bundle_sha256
 from ClaireDSALib.models.resources import user_models_folder
+from ClaireDSALib.models.store import entry_of_folder
 from ClaireDSALib.models.weights import read_weights
 
 LICENCE = "MIT with Commons Clause, non-commercial use only (CAVE's authors)"
@@ -117,28 +111,10 @@ def install(folder: Path, *, source: str = "") -> CatalogueEntry:
     if final.resolve() != folder.resolve():
         shutil.rmtree(final, ignore_errors=True)
         shutil.copytree(folder, final)
-    entry = entry_of(final, source=source)
-    others = [e for e in read_catalogue(home / CATALOGUE_NAME, origin="user") if e.name != entry.name]
-    write_catalogue(home / CATALOGUE_NAME, [*others, entry])
+    kind = "sequence" if read_metadata(final)["cave"]["kind"] == "sequence" else "minip"
+    entry = entry_of_folder(final, task="vessels", input_kind=kind, source=source)
+    put_entry(home / CATALOGUE_NAME, entry, origin="user")
     return entry
-
-
-def entry_of(folder: Path, *, source: str = "") -> CatalogueEntry:
-    """Catalogue entry of a CAVE bundle."""
-    metadata, files = read_metadata(folder), bundle_files(folder)
-    return CatalogueEntry(
-        name=folder.name,
-        task="vessels",
-        version=str(metadata["version"]),
-        title=str(metadata["name"]),
-        sha256=bundle_sha256(files),
-        files=files,
-        licence=str(metadata["copyright"]),
-        input_kind="sequence" if metadata["cave"]["kind"] == "sequence" else "minip",
-        size_mb=round(sum((folder / f).stat().st_size for f in files) / 1e6, 2),
-        source=source,
-        folder=folder,
-    )
 
 
 def _write(folder: Path, network: Any, section: dict[str, Any], file_name: str, licence: str) -> None:

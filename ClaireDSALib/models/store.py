@@ -8,16 +8,17 @@ from __future__ import annotations
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ClaireDSALib.models.bundle import Bundle, open_bundle
+from ClaireDSALib.models.bundle import Bundle, open_bundle, read_metadata
 from ClaireDSALib.models.catalogue import (
     CATALOGUE_NAME,
     Catalogue,
     CatalogueEntry,
     load_catalogue,
+    put_entry,
     read_catalogue,
     write_catalogue,
 )
@@ -40,20 +41,61 @@ class Verification:
 
 
 def entry_of(bundle: Bundle, *, source: str = "", licence: str = "") -> CatalogueEntry:
-    """Catalogue entry of an opened bundle."""
-    return CatalogueEntry(
-        name=bundle.name,
+    """Catalogue entry of an opened label bundle."""
+    return entry_of_folder(
+        bundle.folder,
         task=str(bundle.metadata["classifier"].get("task", "labels")),
-        version=bundle.version,
-        title=str(bundle.metadata.get("name") or bundle.name),
-        sha256=bundle.sha256,
-        files=dict(bundle.files),
-        licence=licence or str(bundle.metadata.get("copyright") or "not stated"),
         input_kind="minip",
         labels={label.name: label.classes for label in bundle.labels.labels},
-        size_mb=round(sum((bundle.folder / f).stat().st_size for f in bundle.files) / 1e6, 2),
+        licence=licence,
         source=source,
-        folder=bundle.folder,
+    )
+
+
+def entry_of_folder(
+    folder: Path,
+    *,
+    task: str,
+    input_kind: str,
+    labels: Mapping[str, tuple[str, ...]] | None = None,
+    licence: str = "",
+    source: str = "",
+) -> CatalogueEntry:
+    """Catalogue entry of any bundle; name, version, title, hashes and size are the folder's own.
+
+    Parameters
+    ----------
+    folder : Path
+        The bundle.
+    task : str
+        ``labels``, ``vessels``, ``thrombus`` or ``quality``.
+    input_kind : {"minip", "sequence"}
+    labels : mapping, optional
+        Label -> classes, in the order of the outputs.
+    licence : str
+        What the metadata calls ``copyright`` unless given.
+    source : str
+        Where a user's bundle came from.
+
+    Raises
+    ------
+    BundleError
+        When the folder holds no readable ``metadata.json``.
+    """
+    metadata, files = read_metadata(folder), bundle_files(folder)
+    return CatalogueEntry(
+        name=folder.name,
+        task=task,
+        version=str(metadata.get("version", "")),
+        title=str(metadata.get("name") or folder.name),
+        sha256=bundle_sha256(files),
+        files=files,
+        licence=licence or str(metadata.get("copyright") or "not stated"),
+        input_kind=input_kind,
+        labels=dict(labels or {}),
+        size_mb=round(sum((folder / file).stat().st_size for file in files) / 1e6, 2),
+        source=source,
+        folder=folder,
     )
 
 
@@ -118,7 +160,8 @@ def remove(name: str) -> None:
     if entry.origin != "user":
         msg = f"model {name!r} came with the program and cannot be removed; add another and choose it instead"
         raise BundleError(msg)
-    _write_user([e for e in _user_entries() if e.name != name])
+    path = user_models_folder() / CATALOGUE_NAME
+    write_catalogue(path, [e for e in read_catalogue(path, origin="user") if e.name != name])
     shutil.rmtree(entry.folder, ignore_errors=True)
 
 
@@ -205,13 +248,5 @@ def _install(bundle: Bundle, source: str) -> CatalogueEntry:
     shutil.rmtree(final, ignore_errors=True)
     part.rename(final)
     entry = entry_of(open_bundle(final), source=source)
-    _write_user([e for e in _user_entries() if e.name != entry.name] + [entry])
+    put_entry(home / CATALOGUE_NAME, entry, origin="user")
     return entry
-
-
-def _user_entries() -> list[CatalogueEntry]:
-    return read_catalogue(user_models_folder() / CATALOGUE_NAME, origin="user")
-
-
-def _write_user(entries: list[CatalogueEntry]) -> None:
-    write_catalogue(user_models_folder() / CATALOGUE_NAME, entries)

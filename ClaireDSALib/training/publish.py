@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ClaireDSALib.models.bundle import Bundle, open_bundle
-from ClaireDSALib.models.catalogue import (
-    CATALOGUE_NAME,
-    CatalogueEntry,
-    Figure,
-    read_catalogue,
-    write_catalogue,
-)
+from ClaireDSALib.models.catalogue import CatalogueEntry, Figure
 from ClaireDSALib.models.store import entry_of
-
-CARD = "docs/README.md"
+from ClaireDSALib.training.shelf import LICENCE, put_on_shelf, rounded_figure, write_card_and_entry
 
 
 @dataclass(frozen=True)
@@ -69,41 +61,25 @@ def publish(
     -------
     CatalogueEntry
     """
-    folder = shelf / source.name
-    if folder.resolve() != source.resolve():
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copyfile(licence_file, folder / "LICENSE")
-    bundle = open_bundle(folder)
-    figures = _figures(measured[0])
-    entry = replace(
-        entry_of(bundle, licence="Apache-2.0"), figures=tuple(figures), timings_ms=timings_ms or {}, folder=folder
-    )
-    (folder / "docs").mkdir(exist_ok=True)
-    (folder / CARD).write_text(_card(bundle, measured, notes, timings_ms or {}), encoding="utf-8")
-    others = [e for e in read_catalogue(shelf / CATALOGUE_NAME, origin="shipped") if e.name != entry.name]
-    labels_first = [entry, *others] if entry.task == "labels" else [*others, entry]
-    write_catalogue(shelf / CATALOGUE_NAME, labels_first)
-    return entry
+    bundle = open_bundle(put_on_shelf(source, shelf, licence_file))
+    timings = timings_ms or {}
+    entry = replace(entry_of(bundle, licence=LICENCE), figures=_figures(measured[0]), timings_ms=timings)
+    return write_card_and_entry(entry, _card(bundle, measured, notes, timings), first=entry.task == "labels")
 
 
-def _figures(measured: Measured) -> list[Figure]:
+def _figures(measured: Measured) -> tuple[Figure, ...]:
     data = _read(measured.file)
     where = f"simulated: {measured.title}, {data['n_pictures']} pictures of {data['n_patients']} patients"
-    figures = [Figure("mean macro AUC", round(data["mean_macro_auc"], 4), where, measured.command)]
-    for label in data["labels"]:
-        e = label["macro_auc"]
-        if e["value"] is not None:
-            figures.append(
-                Figure(
-                    f"macro AUC {label['name']}",
-                    round(e["value"], 4),
-                    where,
-                    measured.command,
-                    *(None if v is None else round(v, 4) for v in (e["low"], e["high"])),
-                )
-            )
-    return figures
+    mean = rounded_figure("mean macro AUC", data["mean_macro_auc"], where, measured.command)
+    single = ((f"macro AUC {label['name']}", label["macro_auc"]) for label in data["labels"])
+    return (
+        mean,
+        *(
+            rounded_figure(name, e["value"], where, measured.command, e["low"], e["high"])
+            for name, e in single
+            if e["value"] is not None
+        ),
+    )
 
 
 def _card(bundle: Bundle, measured: Sequence[Measured], notes: str, timings_ms: dict[str, float]) -> str:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ClaireDSALib.models.bundle import read_metadata
-from ClaireDSALib.models.catalogue import CATALOGUE_NAME, CatalogueEntry, Figure, read_catalogue, write_catalogue
-from ClaireDSALib.models.hashing import bundle_files, bundle_sha256
+from ClaireDSALib.models.catalogue import CatalogueEntry, Figure
 from ClaireDSALib.models.networks.quality_net import QualityNet
 from ClaireDSALib.models.quality_input import GRADES
+from ClaireDSALib.models.store import entry_of_folder
 from ClaireDSALib.training.metrics import Estimate
 from ClaireDSALib.training.quality_evaluate import QualityFigures
+from ClaireDSALib.training.shelf import LICENCE, put_on_shelf, rounded_figure, write_card_and_entry
 
 LARGEST_PARAMETERS = 3_450_000
 """The published network has 3.4342 million (Huang et al. 2025)."""
@@ -61,34 +62,12 @@ def publish_quality(
         Markdown for the card's section on training.
     timings_ms : mapping, optional
     """
-    folder = shelf / source.name
-    if folder.resolve() != source.resolve():
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(source, folder)
-    shutil.copyfile(licence_file, folder / "LICENSE")
+    folder = put_on_shelf(source, shelf, licence_file)
     metadata = read_metadata(folder)
-    (folder / "docs").mkdir(exist_ok=True)
     card = _card(folder.name, metadata, figures, command, training_command, notes, timings_ms or {})
-    (folder / "docs" / "README.md").write_text(card, encoding="utf-8")
-    files = bundle_files(folder)
-    entry = CatalogueEntry(
-        name=folder.name,
-        task="quality",
-        version=str(metadata["version"]),
-        title=str(metadata["name"]),
-        sha256=bundle_sha256(files),
-        files=files,
-        licence="Apache-2.0",
-        input_kind="minip",
-        labels={"quality": GRADES},
-        figures=_figures(figures, command),
-        timings_ms=dict(timings_ms or {}),
-        size_mb=round(sum((folder / f).stat().st_size for f in files) / 1e6, 2),
-        folder=folder,
-    )
-    others = [e for e in read_catalogue(shelf / CATALOGUE_NAME, origin="shipped") if e.name != entry.name]
-    write_catalogue(shelf / CATALOGUE_NAME, [*others, entry])
-    return entry
+    entry = entry_of_folder(folder, task="quality", input_kind="minip", labels={"quality": GRADES}, licence=LICENCE)
+    entry = replace(entry, figures=_figures(figures, command), timings_ms=dict(timings_ms or {}))
+    return write_card_and_entry(entry, card)
 
 
 def figures_table(found: QualityFigures) -> str:
@@ -119,10 +98,14 @@ def _figures(found: QualityFigures, command: str) -> tuple[Figure, ...]:
     grades = f"simulated: {found.n_runs} runs of {found.n_patients} held-out patients"
     vessels = f"simulated: {found.n_vessel_runs} suitable runs of {found.n_vessel_patients} held-out patients"
     return (
-        Figure("quality accuracy", round(found.accuracy.value, 4), grades, command, *_rounded(found.accuracy)),
-        Figure("vessel Dice", round(found.dice.value, 4), vessels, command, *_rounded(found.dice)),
-        Figure("vessel clDice", round(found.cldice.value, 4), vessels, command, *_rounded(found.cldice)),
+        _figure("quality accuracy", found.accuracy, grades, command),
+        _figure("vessel Dice", found.dice, vessels, command),
+        _figure("vessel clDice", found.cldice, vessels, command),
     )
+
+
+def _figure(name: str, one: Estimate, data: str, command: str) -> Figure:
+    return rounded_figure(name, one.value, data, command, one.low, one.high)
 
 
 def _card(
@@ -194,7 +177,3 @@ def _shown(one: Estimate) -> str:
 
 def _bounds(one: Estimate) -> str:
     return f"{one.low:.3f} to {one.high:.3f}"
-
-
-def _rounded(one: Estimate) -> tuple[float, float]:
-    return round(one.low, 4), round(one.high, 4)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ClaireDSALib.models.bundle import read_metadata
-from ClaireDSALib.models.catalogue import CATALOGUE_NAME, CatalogueEntry, Figure, read_catalogue, write_catalogue
-from ClaireDSALib.models.hashing import bundle_files, bundle_sha256
+from ClaireDSALib.models.catalogue import CatalogueEntry, Figure
+from ClaireDSALib.models.store import entry_of_folder
 from ClaireDSALib.training.sequence_assessable import SMALLEST_CHANGE_MM2, SMALLEST_TERRITORY_MM2
 from ClaireDSALib.training.sequence_evaluate import SequenceFigures, SetFigures
+from ClaireDSALib.training.shelf import LICENCE, put_on_shelf, rounded_figure, write_card_and_entry
 
 TARGETS = {"AUC, pair": 0.97, "MCC, pair": 0.80, "site within 10 mm": 0.70, "phase": 0.90}
 """What this model is meant to reach on assessable pairs; the card says where it does not."""
@@ -46,33 +47,12 @@ def publish_sequence(
     notes : str
         Markdown for the card's section on training.
     """
-    folder = shelf / source.name
-    if folder.resolve() != source.resolve():
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(source, folder)
-    shutil.copyfile(licence_file, folder / "LICENSE")
+    folder = put_on_shelf(source, shelf, licence_file)
     metadata = read_metadata(folder)
-    (folder / "docs").mkdir(exist_ok=True)
     card = sequence_card(metadata, figures, command=command, training_command=training_command, notes=notes)
-    (folder / "docs" / "README.md").write_text(card, encoding="utf-8")
-    files = bundle_files(folder)
-    entry = CatalogueEntry(
-        name=folder.name,
-        task="thrombus",
-        version=str(metadata["version"]),
-        title=str(metadata["name"]),
-        sha256=bundle_sha256(files),
-        files=files,
-        licence="Apache-2.0",
-        input_kind="sequence",
-        labels={"thrombus": ("absent", "present"), "phase": tuple(metadata["sequence"]["phases"])},
-        figures=_figures(figures, command),
-        size_mb=round(sum((folder / f).stat().st_size for f in files) / 1e6, 2),
-        folder=folder,
-    )
-    others = [e for e in read_catalogue(shelf / CATALOGUE_NAME, origin="shipped") if e.name != entry.name]
-    write_catalogue(shelf / CATALOGUE_NAME, [*others, entry])
-    return entry
+    labels = {"thrombus": ("absent", "present"), "phase": tuple(metadata["sequence"]["phases"])}
+    entry = entry_of_folder(folder, task="thrombus", input_kind="sequence", labels=labels, licence=LICENCE)
+    return write_card_and_entry(replace(entry, figures=_figures(figures, command)), card)
 
 
 def sequence_card(
@@ -140,19 +120,18 @@ def _figures(found: SequenceFigures, command: str) -> tuple[Figure, ...]:
     where = f"simulated: {one.n_pairs} assessable pairs of held-out patients"
     every = f"simulated: all {found.all.n_pairs} pairs of held-out patients"
     return (
-        Figure("thrombus AUC, pair", round(one.auc_pair[0], 4), where, command, *_bounds(one.auc_pair)),
-        Figure(
-            "thrombus AUC, pair, all", round(found.all.auc_pair[0], 4), every, command, *_bounds(found.all.auc_pair)
-        ),
-        Figure("thrombus AUC, single view", round(one.auc_single[0], 4), where, command, *_bounds(one.auc_single)),
-        Figure("thrombus MCC, pair", round(one.mcc_pair, 4), where, command),
-        Figure("site within 10 mm (detected ICA-T, M1, M2)", round(found.site_hits[0], 4), where, command),
-        Figure("phase accuracy per frame", round(found.phase_accuracy, 4), every, command),
+        _area("thrombus AUC, pair", one.auc_pair, where, command),
+        _area("thrombus AUC, pair, all", found.all.auc_pair, every, command),
+        _area("thrombus AUC, single view", one.auc_single, where, command),
+        rounded_figure("thrombus MCC, pair", one.mcc_pair, where, command),
+        rounded_figure("site within 10 mm (detected ICA-T, M1, M2)", found.site_hits[0], where, command),
+        rounded_figure("phase accuracy per frame", found.phase_accuracy, every, command),
     )
 
 
-def _bounds(area: tuple[float, float, float]) -> tuple[float, float]:
-    return round(area[1], 4), round(area[2], 4)
+def _area(name: str, area: tuple[float, float, float], data: str, command: str) -> Figure:
+    value, low, high = area
+    return rounded_figure(name, value, data, command, low, high)
 
 
 def _sets(found: SequenceFigures) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ClaireDSALib.models.bundle import read_metadata
-from ClaireDSALib.models.catalogue import CATALOGUE_NAME, CatalogueEntry, Figure, read_catalogue, write_catalogue
-from ClaireDSALib.models.hashing import bundle_files, bundle_sha256
+from ClaireDSALib.models.catalogue import CatalogueEntry, Figure
+from ClaireDSALib.models.store import entry_of_folder
 from ClaireDSALib.training.metrics import Estimate
+from ClaireDSALib.training.shelf import LICENCE, put_on_shelf, rounded_figure, write_card_and_entry
 from ClaireDSALib.training.vessel_evaluate import FIGURES, VesselFigures
 
 NAMES = {
@@ -51,34 +52,12 @@ def publish_vessels(
         Markdown for the card's section on training.
     timings_ms : mapping, optional
     """
-    folder = shelf / source.name
-    if folder.resolve() != source.resolve():
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(source, folder)
-    shutil.copyfile(licence_file, folder / "LICENSE")
+    folder = put_on_shelf(source, shelf, licence_file)
     metadata = read_metadata(folder)
-    (folder / "docs").mkdir(exist_ok=True)
     card = _card(metadata, measured, real, command, training_command, notes)
-    (folder / "docs" / "README.md").write_text(card, encoding="utf-8")
-    files = bundle_files(folder)
-    entry = CatalogueEntry(
-        name=folder.name,
-        task="vessels",
-        version=str(metadata["version"]),
-        title=str(metadata["name"]),
-        sha256=bundle_sha256(files),
-        files=files,
-        licence="Apache-2.0",
-        input_kind="minip",
-        labels={},
-        figures=_figures(next(iter(measured.values())), real, command),
-        timings_ms=dict(timings_ms or {}),
-        size_mb=round(sum((folder / f).stat().st_size for f in files) / 1e6, 2),
-        folder=folder,
-    )
-    others = [e for e in read_catalogue(shelf / CATALOGUE_NAME, origin="shipped") if e.name != entry.name]
-    write_catalogue(shelf / CATALOGUE_NAME, [*others, entry])
-    return entry
+    entry = entry_of_folder(folder, task="vessels", input_kind="minip", licence=LICENCE)
+    found = _figures(next(iter(measured.values())), real, command)
+    return write_card_and_entry(replace(entry, figures=found, timings_ms=dict(timings_ms or {})), card)
 
 
 def table(groups: Mapping[str, tuple[int, Mapping[str, Estimate]]]) -> str:
@@ -100,14 +79,14 @@ def _shown(one: Estimate) -> str:
 def _figures(found: VesselFigures, real: Mapping[str, float], command: str) -> tuple[Figure, ...]:
     where = f"simulated: {found.counts['suitable']} suitable runs of held-out patients"
     figures = [
-        Figure(NAMES[name], round(e.value, 4), where, command, round(e.low, 4), round(e.high, 4))
+        rounded_figure(NAMES[name], e.value, where, command, e.low, e.high)
         for name, e in found.groups["suitable"].items()
         if e.value == e.value
     ]
     if real:
         mean = sum(real.values()) / len(real)
         data = f"real: {len(real)} MinIPs with expert labels (DSCA), never trained on"
-        figures.append(Figure("vessel Dice, real", round(mean, 4), data, command))
+        figures.append(rounded_figure("vessel Dice, real", mean, data, command))
     return tuple(figures)
 
 
