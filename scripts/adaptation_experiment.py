@@ -9,6 +9,12 @@ view; its mix of cases differs too. Small pictures and the compact network, so t
     python scripts/adaptation_experiment.py run --data SET --out OUT
     python scripts/adaptation_experiment.py show --out OUT
 
+What an adaptation without labels does to each label, on seeds that nothing was chosen with, each with a source network
+of its own:
+
+    python scripts/adaptation_experiment.py run --data SET --out OUT2 --first-seed 5 --seeds 10 --own-source --labels 0
+    python scripts/adaptation_experiment.py guard --out OUT2
+
 One line per seed, method and number of labels is appended to OUT/results.jsonl; run again to continue.
 """
 
@@ -95,15 +101,21 @@ def _cached(data: Path, out: Path) -> LabelledPictures:
 
 
 class Seed:
-    """One repetition: its split of look B, labelled runs and training seed; the source bundle is one for all."""
+    """One repetition: its split of look B, labelled runs and training seed.
 
-    def __init__(self, number: int, a: LabelledPictures, b: LabelledPictures, out: Path) -> None:
+    The source bundle is one for all, or with ``own_source`` trained anew on another split of look A.
+    """
+
+    def __init__(
+        self, number: int, a: LabelledPictures, b: LabelledPictures, out: Path, *, own_source: bool = False
+    ) -> None:
         from ClaireDSALib.training.adaptation.look import measure_look, restyled
         from ClaireDSALib.training.adaptation.prepared import prepare_pictures
         from ClaireDSALib.training.splits import split_patients
 
-        self.number, self.out = number, out
-        train, validation = split_patients(a.patients, (0.85, 0.15), 0)
+        self.number, self.source_seed = number, number if own_source else 0
+        self.source_file = out / (f"source_{number}.safetensors" if own_source else "source.safetensors")
+        train, validation = split_patients(a.patients, (0.85, 0.15), self.source_seed)
         rest, test = split_patients(b.patients, (1 - N_TEST / len(b), N_TEST / len(b)), number + 100)
         pool = b.subset(np.random.default_rng(number).permutation(rest)[:N_POOL])
         self.pool, self.test = prepare_pictures(pool, SPEC), prepare_pictures(b.subset(test), SPEC)
@@ -124,6 +136,7 @@ class Seed:
     def record(self, method: str, n: int) -> dict[str, Any]:
         """Train one method and measure it on look B's test runs."""
         from ClaireDSALib.training.adaptation.guard import judge
+        from ClaireDSALib.training.adaptation.keeping import keeping
         from ClaireDSALib.training.adaptation.measures import balanced_accuracies, mean_of
         from ClaireDSALib.training.adaptation.methods import Task, run_method
         from ClaireDSALib.training.adaptation.settings import AdaptSettings
@@ -141,7 +154,10 @@ class Seed:
         row = {"seed": self.number, "method": method, "n": n, "mean": mean_of(figures), "labels": figures}
         row["cpu_s"] = round(time.process_time() - begin, 1)
         if n == 0 and method not in (FULL, "source_only"):
-            row["guard"] = judge(self.network, network, domains, self.styled_validation).to_dict()
+            verdict = judge(self.network, network, domains, self.styled_validation)
+            row["guard"] = verdict.to_dict()
+            shipped = keeping(self.network, network, verdict.kept, NINE_LABELS) if verdict.accepted else self.network
+            row["shipped"] = balanced_accuracies(shipped, self.test, NINE_LABELS)
         return row
 
     def _source_network(self) -> Any:
@@ -156,15 +172,16 @@ class Seed:
         from ClaireDSALib.training.adaptation.statistics import logits_of, with_statistics_of
         from ClaireDSALib.training.calibration import fit_temperatures
 
-        file = self.out / "source.safetensors"
-        torch.manual_seed(0)
+        file = self.source_file
+        torch.manual_seed(self.source_seed)
         network = SharedTrunkClassifier([len(x.classes) for x in NINE_LABELS.labels], trunk="compact")
         if not file.is_file():
             nothing = self.pool.subset(np.zeros(0, int))
             domains = Domains(self.source, self.validation, nothing, nothing, self.pool, NINE_LABELS)
             settings = AdaptSettings(
-                epochs=24, batch_size=32, learning_rate=5e-3, max_minutes=600, balance_target=False
-            )
+                epochs=24, batch_size=32, learning_rate=5e-3, max_minutes=600, balance_target=False,
+                seed=self.source_seed,
+            )  # fmt: skip
             trained = train_domains(network, domains, settings, Terms(domain=False)).finished(0.0)
             trained = with_statistics_of(trained, self.source)
             logits = logits_of(trained, self.validation)
@@ -177,7 +194,9 @@ class Seed:
         return load_weights(network, file)
 
 
-def run(data: Path, out: Path, seeds: list[int], methods: list[str]) -> None:
+def run(
+    data: Path, out: Path, seeds: list[int], methods: list[str], budgets: list[int], *, own_source: bool = False
+) -> None:
     """Do what is missing in ``out/results.jsonl``."""
     import torch
 
@@ -190,9 +209,11 @@ def run(data: Path, out: Path, seeds: list[int], methods: list[str]) -> None:
     ready: dict[int, Seed] = {}
     for part in ORDER:
         for number, (method, n) in itertools.product(seeds, part):
-            if (number, method, n) in done or (methods and method not in methods):
+            if (number, method, n) in done or (methods and method not in methods) or n not in budgets:
                 continue
-            seed = ready[number] if number in ready else ready.setdefault(number, Seed(number, a, b, out))
+            if number not in ready:
+                ready[number] = Seed(number, a, b, out, own_source=own_source)
+            seed = ready[number]
             row = seed.record(method, n)
             if method == "source_only":
                 from ClaireDSALib.training.adaptation.measures import balanced_accuracies
@@ -214,17 +235,25 @@ def rows_of(out: Path) -> list[dict[str, Any]]:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("run", "show"))
+    parser.add_argument("what", choices=("run", "show", "guard"))
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--methods", default="")
+    parser.add_argument("--labels", default=",".join(str(n) for n in (*BUDGETS, N_POOL)), help="numbers of labels")
+    parser.add_argument("--own-source", action="store_true", help="a source network per seed")
     given = parser.parse_args()
     if given.what == "run":
-        run(given.data, given.out, list(range(given.seeds)), [m for m in given.methods.split(",") if m])
+        seeds = list(range(given.first_seed, given.first_seed + given.seeds))
+        methods, budgets = ([x for x in text.split(",") if x] for text in (given.methods, given.labels))
+        run(given.data, given.out, seeds, methods, [int(n) for n in budgets], own_source=given.own_source)
         return
-    from adaptation_figures import show
+    from adaptation_figures import guard_table, show
 
+    if given.what == "guard":
+        print("\n".join(guard_table(rows_of(given.out))))
+        return
     show(given.out, rows_of(given.out))
 
 

@@ -37,7 +37,7 @@ def show(out: Path, rows: Rows) -> None:
     for line in table(rows, learnt):
         print(line)
     print()
-    for line in guard_table(rows, learnt):
+    for line in guard_table(rows):
         print(line)
     draw(rows, learnt, out / "adaptation.png")
 
@@ -68,19 +68,28 @@ def table(rows: Rows, learnt: tuple[str, ...]) -> list[str]:
     return lines
 
 
-def guard_table(rows: Rows, learnt: tuple[str, ...]) -> list[str]:
-    """Markdown: what the guard said without labels, and what was true."""
-    lines = ["| method | seed | guard | worst of the read labels | worst of all nine |", "|---|---|---|---|---|"]
-    by_seed = _by_seed(rows)
+def guard_table(rows: Rows) -> list[str]:
+    """Markdown: without labels, what was adapted, and what became of each label in the bundle that was written."""
+    lines = ["| method | seed | adapted | worst label | best label | mean of all nine |", "|---|---|---|---|---|---|"]
+    by_seed, worst, told = _by_seed(rows), {}, defaultdict(list)
     for row in sorted(rows, key=lambda r: (r["method"], r["seed"])):
-        if "guard" not in row:
+        if "guard" not in row or "restyled_low" not in row["guard"]["evidence"]:
             continue
         start = by_seed[row["seed"]][SOURCE, 0]["labels"]
-        change = {k: v - start[k] for k, v in row["labels"].items()}
-        said = "accepted" if decide(Evidence(**row["guard"]["evidence"])).accepted else "refused"
-        worst = [min((change[k], k) for k in names) for names in (learnt, tuple(change))]
-        words = [f"{k} {v:+.3f}{' (more than allowed)' if v < -WORSE and said == 'accepted' else ''}" for v, k in worst]
-        lines.append(f"| {NAMES[row['method']]} | {row['seed']} | {said} | {words[0]} | {words[1]} |")
+        said = decide(Evidence(**row["guard"]["evidence"]), tuple(start))
+        # a refused bundle stays as it is, and a kept label has its parent's output
+        change = {k: 0.0 if not said.accepted or k in said.kept else row["labels"][k] - start[k] for k in row["labels"]}
+        adapted = ", ".join(k for k in change if k not in said.kept) if said.accepted else "refused"
+        low, high = min((v, k) for k, v in change.items()), max((v, k) for k, v in change.items())
+        mark = " (more than allowed)" if low[0] < -WORSE else ""
+        cells = [f"{low[1]} {low[0]:+.3f}{mark}" if low[0] < 0 else "none", f"{high[1]} {high[0]:+.3f}"]
+        mean = float(np.mean(list(change.values())))
+        lines.append(f"| {NAMES[row['method']]} | {row['seed']} | {adapted} | {cells[0]} | {cells[1]} | {mean:+.3f} |")
+        worst[row["method"]] = min(worst.get(row["method"], (0.0, "")), (low[0], f"{low[1]}, seed {row['seed']}"))
+        told[row["method"]].append(mean)
+    for method, (value, where) in worst.items():
+        words = f"{value:+.3f} ({where})" if value < 0 else "no label lost anything"
+        lines.append(f"| {NAMES[method]} | all {len(told[method])} | | {words} | | {np.mean(told[method]):+.3f} |")
     return lines
 
 

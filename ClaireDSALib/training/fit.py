@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from ClaireDSALib.models.labels import LabelSet
 from ClaireDSALib.models.networks import SharedTrunkClassifier
+from ClaireDSALib.models.networks.efficientnet_lite import EfficientNetLite
 from ClaireDSALib.models.preprocessing import InputSpec
 from ClaireDSALib.training.augment import plain
 from ClaireDSALib.training.batches import Batch, BatchMaker, prefetched
@@ -233,7 +234,7 @@ def _set_training(network: nn.Module, frozen_blocks: int) -> None:
     if not isinstance(network, SharedTrunkClassifier):
         return
     network.trunk.requires_grad_(True)
-    if frozen_blocks >= 0:
+    if frozen_blocks >= 0 and isinstance(network.trunk, EfficientNetLite):
         for part in (network.trunk.stem, *network.trunk.blocks[:frozen_blocks]):
             part.requires_grad_(False)
             part.eval()

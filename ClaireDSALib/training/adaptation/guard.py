@@ -1,14 +1,19 @@
 """Would an adaptation without target labels do harm? A verdict from what can be measured without them.
 
-Rules over the labels the bundle reads at all: held-out source pictures with the target's look, whose labels are known,
-must be told apart better than before and no label worse; what is known of the source's own look must not be lost; the
-features of both sites must have come closer; and no class may vanish from the predictions on the target. One broken
-rule refuses the adaptation. None of them proves a gain at the target: the first is a simulation of it.
+First label by label. Held-out source pictures whose labels are known are given the target's look, and both networks
+read them. A label is adapted when the parent reads it at the source at all and when the lower bound of its gain there
+(bootstrap over patients) lies above zero; every other label keeps its parent's output. Labels of which target labels
+were given are adapted unless they lose there.
+
+Then as a whole, over the labels that are to be adapted: the mean gain must be worth it, the source's own look must not
+be forgotten, and the features of both sites must have come closer. One broken rule refuses the adaptation. None of them
+proves a gain at the target: the look is only simulated.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,12 +21,19 @@ from torch import nn
 
 from ClaireDSALib.models.labels import LabelSet
 from ClaireDSALib.training.adaptation.domains import Domains
-from ClaireDSALib.training.adaptation.measures import balanced_accuracies, feature_distance, learnt_labels, mean_of
+from ClaireDSALib.training.adaptation.measures import (
+    accuracies_of,
+    balanced_accuracies,
+    feature_distance,
+    learnt_labels,
+    mean_of,
+)
 from ClaireDSALib.training.adaptation.prepared import Prepared
 from ClaireDSALib.training.adaptation.statistics import features_of, logits_of, with_statistics_of
+from ClaireDSALib.training.adaptation.support import change_bounds
 
 WORSE = 0.02
-"""Balanced accuracy a label may lose in the target's look."""
+"""Balanced accuracy a label with target labels may lose in the target's look before it keeps its parent's output."""
 NEEDED_GAIN = 0.02
 """Mean gain in the target's look below which the adaptation is not worth its risk."""
 FORGOTTEN = 0.05
@@ -40,13 +52,15 @@ class Evidence:
     Parameters
     ----------
     learnt : tuple of str
-        Labels the bundle reads at the source; the rules look at no other.
+        Labels the bundle reads at the source.
     source_change, restyled_change : dict
         Label -> change of balanced accuracy on held-out source pictures, as they are and with the target's look.
     distance_before, distance_after : float
         Between the features of both sites.
     vanished : tuple of str
-        Classes that are hardly predicted any more, in words, all labels.
+        Classes that are hardly predicted any more, label and words.
+    restyled_low : dict
+        Label -> lower bound of ``restyled_change``.
     """
 
     learnt: tuple[str, ...]
@@ -55,15 +69,26 @@ class Evidence:
     distance_before: float
     distance_after: float
     vanished: tuple[tuple[str, str], ...] = ()
+    restyled_low: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Decision on one adaptation, with its reasons and figures."""
+    """Decision on one adaptation, with its reasons and figures.
+
+    Parameters
+    ----------
+    accepted : bool
+    reasons : tuple of str
+    evidence : Evidence
+    kept : dict
+        Label -> why it keeps its parent's output.
+    """
 
     accepted: bool
     reasons: tuple[str, ...]
     evidence: Evidence
+    kept: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -77,7 +102,13 @@ class Verdict:
         return "refused, the bundle stays as it is: " + "; ".join(self.reasons)
 
 
-def judge(before: nn.Module, after: nn.Module, domains: Domains, restyled_validation: Prepared) -> Verdict:
+def judge(
+    before: nn.Module,
+    after: nn.Module,
+    domains: Domains,
+    restyled_validation: Prepared,
+    labelled: Collection[str] = (),
+) -> Verdict:
     """Compare a network before and after an adaptation, without target labels.
 
     Parameters
@@ -86,6 +117,8 @@ def judge(before: nn.Module, after: nn.Module, domains: Domains, restyled_valida
     domains : Domains
     restyled_validation : Prepared
         Source validation pictures with the target's look, in the same order.
+    labelled : collection of str
+        Labels of which target labels were trained on.
 
     Returns
     -------
@@ -94,40 +127,74 @@ def judge(before: nn.Module, after: nn.Module, domains: Domains, restyled_valida
     labels, validation = domains.labels, domains.source_validation
     at_home = with_statistics_of(after, domains.source) if _has_norms(after) else after
     at_source = balanced_accuracies(before, validation, labels)
+    first, second = (logits_of(n, restyled_validation) for n in (before, after))
     evidence = Evidence(
         learnt=learnt_labels(at_source, labels),
         source_change=_change(at_source, balanced_accuracies(at_home, validation, labels)),
-        restyled_change=_change(*(balanced_accuracies(n, restyled_validation, labels) for n in (before, after))),
+        restyled_change=_change(*(accuracies_of(x, restyled_validation.targets, labels) for x in (first, second))),
         distance_before=feature_distance(features_of(before, domains.source), features_of(before, domains.unlabelled)),
         distance_after=feature_distance(features_of(at_home, domains.source), features_of(after, domains.unlabelled)),
         vanished=_vanished(before, after, domains.unlabelled, labels),
+        restyled_low=change_bounds(first, second, restyled_validation, labels),
     )
-    return decide(evidence)
+    return decide(evidence, labels.names, labelled)
 
 
-def decide(evidence: Evidence) -> Verdict:
-    """Apply the rules."""
+def decide(evidence: Evidence, names: Collection[str], labelled: Collection[str] = ()) -> Verdict:
+    """Apply the rules.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    names : collection of str
+        All labels of the bundle.
+    labelled : collection of str
+        Labels of which target labels were trained on.
+    """
     if not evidence.learnt:
         return Verdict(False, ("the bundle reads no label at the source well enough to judge",), evidence)
-    restyled, source = (
-        {name: change[name] for name in evidence.learnt if name in change}
-        for change in (evidence.restyled_change, evidence.source_change)
-    )
-    gain, lost = mean_of(restyled), -mean_of(source)
-    closer = evidence.distance_after < evidence.distance_before
+    said = {name: _why_kept(name, evidence, labelled) for name in names}
+    kept = {name: words for name, words in said.items() if words}
+    judged = [name for name in evidence.learnt if name not in kept]
+    if not judged:
+        words = "; ".join(f"{name}: {why}" for name, why in kept.items() if name in evidence.learnt)
+        return Verdict(False, (f"of no label that the bundle reads is a gain supported ({words})",), evidence, kept)
+    gain = mean_of({name: evidence.restyled_change[name] for name in judged})
+    lost = -mean_of({name: evidence.source_change[name] for name in judged})
     rules = [
-        *((v >= -WORSE, f"{k} lost {-v:.3f} with the target's look") for k, v in restyled.items()),
         (gain >= NEEDED_GAIN, f"with the target's look the mean gain is {gain:+.3f}, below {NEEDED_GAIN}"),
         (lost <= FORGOTTEN, f"held-out source pictures lost {lost:.3f} in the mean"),
-        (closer, "the features of both sites did not come closer"),
-        *((name not in evidence.learnt, words) for name, words in evidence.vanished),
+        (evidence.distance_after < evidence.distance_before, "the features of both sites did not come closer"),
     ]
-    broken = tuple(words for kept, words in rules if not kept)
+    broken = tuple(words for holds, words in rules if not holds)
     figures = (
         f"mean balanced accuracy with the target's look {gain:+.3f}, on source {-lost:+.3f}, feature distance "
-        f"{evidence.distance_before:.2f} to {evidence.distance_after:.2f}, over {', '.join(evidence.learnt)}"
+        f"{evidence.distance_before:.2f} to {evidence.distance_after:.2f}, over {', '.join(judged)}"
     )
-    return Verdict(not broken, broken or (figures,), evidence)
+    return Verdict(not broken, broken or (figures, *_kept_sentence(kept)), evidence, kept)
+
+
+def _why_kept(name: str, evidence: Evidence, labelled: Collection[str]) -> str:
+    """Why a label keeps its parent's output; empty when it is adapted."""
+    change = evidence.restyled_change.get(name)
+    vanished = [words for label, words in evidence.vanished if label == name]
+    if name in evidence.learnt and change is not None and vanished:
+        return vanished[0]
+    if name in labelled:
+        if name in evidence.learnt and change is not None and change < -WORSE:
+            return f"lost {-change:.3f} with the target's look"
+        return ""
+    if name not in evidence.learnt:
+        return "hardly read at the source"
+    if change is None:
+        return "not among the source validation"
+    low = evidence.restyled_low.get(name, -np.inf)
+    return "" if low > 0 else f"change {change:+.3f} with the target's look, lower bound {low:+.3f}"
+
+
+def _kept_sentence(kept: dict[str, str]) -> tuple[str, ...]:
+    words = "; ".join(f"{name} ({why})" for name, why in kept.items())
+    return (f"as the parent reads them stay {words}",) if kept else ()
 
 
 def _change(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from torch import nn
 
 from ClaireDSALib.models.bundle import Bundle
 from ClaireDSALib.models.bundle_writer import BundleDescription, write_bundle
+from ClaireDSALib.models.networks import SharedTrunkClassifier
 
 LINEAGE = "configs/lineage.json"
 CARD = "docs/README.md"
@@ -51,7 +52,7 @@ def write_adapted(
         labels=parent.labels,
         input_spec=parent.input_spec,
         network_type=parent.network_type,
-        network_arguments=dict(parent.network_arguments),
+        network_arguments=_arguments(network, parent),
         description=BundleDescription(
             title=f"{parent.metadata.get('name', parent.name)}, adapted",
             description=words.strip(),
@@ -83,6 +84,7 @@ def card(bundle: Bundle, lineage: dict[str, Any]) -> str:
         f"- method: {lineage['method']}",
         *(f"- {key.replace('_', ' ')}: {value}" for key, value in data.items()),
         *(f"- decision: {reason}" for reason in lineage["decision"]),
+        *(f"- read as the parent reads it: {name} ({why})" for name, why in lineage.get("kept", {}).items()),
         "",
         "## Measured effect (balanced accuracy)",
         "",
@@ -117,6 +119,12 @@ def _effect_rows(measured: dict[str, dict[str, dict[str, float]]]) -> list[str]:
 
 def _row(values: list[float]) -> str:
     return ", ".join(f"{v:.2f}" for v in values)
+
+
+def _arguments(network: nn.Module, parent: Bundle) -> dict[str, Any]:
+    """The parent's, with the trunk of a network that keeps labels of its parent."""
+    arguments = dict(parent.network_arguments)
+    return arguments | {"trunk": network.trunk_name} if isinstance(network, SharedTrunkClassifier) else arguments
 
 
 def _ancestors(parent: Bundle) -> list[dict[str, str]]:

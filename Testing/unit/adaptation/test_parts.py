@@ -14,10 +14,11 @@ from ClaireDSALib.training.adaptation import losses, priors  # noqa: E402
 from ClaireDSALib.training.adaptation.look import measure_look, restyled  # noqa: E402
 from ClaireDSALib.training.adaptation.measures import accuracies_of, feature_distance  # noqa: E402
 from ClaireDSALib.training.adaptation.parts import AdaptableNetwork  # noqa: E402
-from ClaireDSALib.training.adaptation.prepared import jittered, prepare_pictures  # noqa: E402
+from ClaireDSALib.training.adaptation.prepared import Prepared, jittered, prepare_pictures  # noqa: E402
 from ClaireDSALib.training.adaptation.sampler import DomainSampler  # noqa: E402
 from ClaireDSALib.training.adaptation.settings import PRESETS, AdaptSettings  # noqa: E402
 from ClaireDSALib.training.adaptation.statistics import with_statistics_of  # noqa: E402
+from ClaireDSALib.training.adaptation.support import change_bounds  # noqa: E402
 from Testing.unit.adaptation.two_sites import LABELS, SPEC, site  # noqa: E402
 
 
@@ -188,6 +189,22 @@ def test_balanced_accuracy_leaves_out_labels_with_one_class() -> None:
     targets = np.array([[0, 1], [0, 1], [1, 1], [1, -1]])
     logits = np.array([[1, 0, 0, 1], [0, 1, 0, 1], [0, 1, 0, 1], [0, 1, 1, 0]], float)
     assert accuracies_of(logits, targets, LABELS) == {"shape": 0.75}
+
+
+def test_the_bound_of_a_change_is_nothing_for_no_change_and_wide_for_few_patients() -> None:
+    targets = np.tile([[0, 0], [1, 1]], (40, 1))
+    right = np.stack([targets[:, 0] == 0, targets[:, 0] == 1, targets[:, 1] == 0, targets[:, 1] == 1], 1).astype(float)
+    wrong = right.copy()
+    wrong[:8, :2] = wrong[:8, 1::-1]  # a tenth of the pictures
+
+    def bounds(patients: list[int]) -> dict[str, float]:
+        pictures = Prepared(np.zeros((80, 1, 1, 1), np.uint8), targets, np.array(patients).astype(str))
+        return change_bounds(wrong, right, pictures, LABELS)
+
+    each_its_own, two_patients = bounds(list(range(80))), bounds([k // 40 for k in range(80)])
+    assert each_its_own["height"] == 0
+    assert 0.03 < each_its_own["shape"] < 0.1
+    assert two_patients["shape"] == 0, "both draws may be the patient without a change"
 
 
 def test_the_feature_distance_is_one_for_means_a_spread_apart() -> None:
