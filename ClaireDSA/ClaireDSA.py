@@ -94,7 +94,7 @@ class ClaireDSAParameterNode:
     vesselBundle: str = "auto"
     thrombusBundle: str = "auto"
     camMethod: CamMethod = CamMethod.GRADCAM
-    motionCorrection: Motion = Motion.OFF
+    motionCorrection: Motion = Motion.NEEDED
     device: Device = Device.AUTO
     segmentUnsuitable: bool = False
     reviewer: str = ""

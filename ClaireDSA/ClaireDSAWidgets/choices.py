@@ -20,6 +20,7 @@ class CamMethod(enum.Enum):
 class Motion(enum.Enum):
     """Motion correction between mask and contrast frames."""
 
+    NEEDED = "needed"
     OFF = "off"
     AUTO = "auto"
     TRANSLATION = "translation"
@@ -28,8 +29,9 @@ class Motion(enum.Enum):
 
     def label(self) -> str:
         return {
+            "needed": _("when the labels see motion"),
             "off": _("off"),
-            "auto": _("only where it helps"),
+            "auto": _("every run, where it helps"),
             "translation": _("translation"),
             "rigid": _("rigid"),
             "bspline": _("B-spline"),

@@ -26,8 +26,9 @@ class Settings:
         The user's own rules; they replace the preset's when not empty.
     device : {"auto", "cpu", "cuda"}
     cam_method : {"gradcam", "gradcam++"}
-    motion_correction : {"auto", "off", "translation", "rigid", "bspline"}
-        ``auto`` keeps the correction only where it measurably helps.
+    motion_correction : {"needed", "off", "auto", "translation", "rigid", "bspline"}
+        ``needed``: as ``auto``, in runs whose motion label is mild or severe, after the labels are read. ``auto``
+        tries every run before anything else and keeps the correction only where it measurably helps.
     maps : bool
         Compute the temporal maps (time to peak ...).
     segment_unsuitable : bool
@@ -50,7 +51,7 @@ class Settings:
     suitability_rules: tuple[Mapping[str, Any], ...] = ()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     cam_method: Literal["gradcam", "gradcam++"] = "gradcam"
-    motion_correction: Literal["auto", "off", "translation", "rigid", "bspline"] = "off"
+    motion_correction: Literal["needed", "off", "auto", "translation", "rigid", "bspline"] = "needed"
     maps: bool = True
     segment_unsuitable: bool = False
     fast: bool = False
@@ -62,7 +63,7 @@ class Settings:
         for name, allowed in (
             ("device", DEVICES),
             ("cam_method", CAM_METHODS),
-            ("motion_correction", ("auto", "off", "translation", "rigid", "bspline")),
+            ("motion_correction", ("needed", "off", "auto", "translation", "rigid", "bspline")),
         ):
             if getattr(self, name) not in allowed:
                 msg = f"{name} must be one of {allowed}; got {getattr(self, name)!r}"

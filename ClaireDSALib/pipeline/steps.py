@@ -32,6 +32,7 @@ from ClaireDSALib.pipeline.settings import Settings
 from ClaireDSALib.pipeline.steps_perfusion import Passage, collect, map_perfusion, show_arteries
 
 if TYPE_CHECKING:
+    from ClaireDSALib.dsa.motion import Method
     from ClaireDSALib.dsa.small_run import SmallRunBuilder
     from ClaireDSALib.models.quality_reader import QualityFindings
     from ClaireDSALib.models.sequence_reader import SequenceFindings
@@ -152,20 +153,12 @@ def subtract(state: RunState) -> None:
             state.notes.append(f"Not subtracted: {subtraction.why_no_mask(state.series)}.")
             return
         state.opacity_frames = subtraction.subtract(state.series, mask=state.mask)
-        correct = state.settings.motion_correction != "off" and state.mask is not None
-        if correct and state.series.subtraction_state != "subtracted":
-            _correct_motion(state)
-        peak = (
-            _peak_opacity(state)
-            if state.motion != "none"
-            else subtraction.subtracted_minip(state.series, frames=state.opacity_frames)
-        )
-        state.add("opacity", peak, "(H, W) float32 peak opacity over time, log attenuation, contrast positive")
-        state.add(
-            "subtracted_minip",
-            subtraction.to_display(peak),
-            "(H, W) uint16 subtracted minimum intensity projection, contrast dark",
-        )
+        if state.settings.motion_correction not in ("off", "needed"):
+            _correct_motion(state, state.settings.motion_correction)
+        if state.motion != "none":
+            _show_corrected(state)
+        else:
+            _show_opacity(state, subtraction.subtracted_minip(state.series, frames=state.opacity_frames))
 
 
 def classify(state: RunState) -> None:
@@ -241,6 +234,24 @@ def grade(state: RunState) -> None:
         state.light = found
         chances = {name: round(chance, 6) for name, chance in zip(GRADES, found.probabilities, strict=True)}
         state.quality = Quality(found.grade, chances, f"network ({bundle})")
+
+
+def realign(state: RunState) -> None:
+    """Motion correction of a run in whose pictures the labels see motion, before anything is measured in it.
+
+    The labels and the grade stay what they are: they describe the run as it was acquired. The fast path, which has
+    its vessels already, goes without.
+    """
+    if state.settings.motion_correction != "needed" or state.settings.fast or not _shows_motion(state):
+        return
+    with state.step("motion"):
+        _correct_motion(state, "auto")
+        if state.motion != "none":
+            _show_corrected(state)
+            state.notes.append(
+                f"Motion was corrected ({state.motion}) before vessels and times were measured; "
+                "the labels describe the run as it was acquired."
+            )
 
 
 def segment(state: RunState) -> None:
@@ -335,6 +346,7 @@ STEPS: tuple[tuple[str, Callable[[RunState], None]], ...] = (
     ("labels", classify),
     ("suitability", judge),
     ("quality", grade),
+    ("motion", realign),
     ("vessels", segment),
     ("sequence", read_sequence),
     ("arteries", show_arteries),
@@ -467,11 +479,16 @@ def _rounded(probabilities: npt.NDArray[np.floating]) -> tuple[tuple[float, ...]
     return tuple(tuple(round(float(p), 4) for p in row) for row in probabilities)
 
 
-def _correct_motion(state: RunState) -> None:
+def _shows_motion(state: RunState) -> bool:
+    motion = next((label for label in state.labels if label.name == "motion_artefact" and label.answered), None)
+    return motion is not None and motion.predicted != "none"
+
+
+def _correct_motion(state: RunState, method: Method) -> None:
+    """Replace the frames of the run by corrected ones; a run whose mask cannot be moved is left as it is."""
     from ClaireDSALib.dsa.motion import correct_motion
 
-    method = state.settings.motion_correction
-    if method == "off":
+    if state.mask is None or state.series.subtraction_state == "subtracted":
         return
     result = correct_motion(state.series, state.mask, method=method)
     if not result.applied:
@@ -480,6 +497,19 @@ def _correct_motion(state: RunState) -> None:
     state.opacity_frames = result.frames
     state.motion = result.method
     state.add("motion_shifts", np.asarray(result.shifts, np.float32), "(T, 2) float32 (row, column) shift, px")
+
+
+def _show_corrected(state: RunState) -> None:
+    _show_opacity(state, _peak_opacity(state))
+
+
+def _show_opacity(state: RunState, peak: npt.NDArray[np.float32]) -> None:
+    from ClaireDSALib.dsa.subtraction import to_display
+
+    state.add("opacity", peak, "(H, W) float32 peak opacity over time, log attenuation, contrast positive")
+    state.add(
+        "subtracted_minip", to_display(peak), "(H, W) uint16 subtracted minimum intensity projection, contrast dark"
+    )
 
 
 def _peak_opacity(state: RunState) -> npt.NDArray[np.float32]:

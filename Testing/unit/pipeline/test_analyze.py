@@ -8,6 +8,7 @@ from ClaireDSALib.pipeline.analyze import analyze
 from ClaireDSALib.pipeline.progress import Cancelled
 from ClaireDSALib.pipeline.report import CaseReport
 from ClaireDSALib.pipeline.settings import Settings
+from Testing.unit.dsa_physics.phantoms import counts, moved, textured
 
 _PURE = Settings(label_bundle="none")
 
@@ -202,3 +203,73 @@ def test_an_exhausted_gpu_repeats_the_labels_on_the_cpu_and_says_so(an_injected_
     assert report.runs[0].suitability.suitable
     assert "repeated on the CPU" in report.provenance.fallbacks[0]
     assert report.provenance.device == "cpu"
+
+
+_WITH_LABELS = Settings(
+    label_bundle="test",
+    thrombus_bundle="none",
+    vessel_bundle="none",
+    quality_bundle="none",
+    suitability_rules=({"label": "motion_artefact", "allowed": ["none", "mild"]},),
+)
+
+
+@pytest.fixture
+def a_moved_run() -> DsaSeries:
+    """Ten frames of bone texture that jump by (2.0, -3.0) pixels at the fourth, after the mask; a vessel fills meanwhile."""
+    times = np.arange(10) * 0.5
+    bolus = np.exp(-0.5 * ((times - 2.5) / 0.5) ** 2)
+    bone = textured(160)
+    vessel = np.zeros((160, 160))
+    vessel[30:130, 70:78] = 0.5
+    moving = [
+        moved(bone + level * vessel, (2.0, -3.0) if number >= 3 else (0.0, 0.0)) for number, level in enumerate(bolus)
+    ]
+    return DsaSeries.from_array(
+        np.stack([counts(one) for one in moving]),
+        times_s=times,
+        run_id="moved",
+        intensity=Intensity(bits_stored=16, relation="LIN"),
+        subtraction_state="unsubtracted",
+    )
+
+
+def _seeing(motion: str):
+    """Models whose only label is this motion artefact."""
+    from types import SimpleNamespace
+
+    from ClaireDSALib.models.results import LabelProbabilities
+    from ClaireDSALib.pipeline.model_set import ModelSet
+
+    classes = ("none", "mild", "severe")
+
+    class Seeing:
+        name = version = sha256 = "test"
+        engine = device = "cpu"
+
+        def classify(self, minip, **_):
+            label = LabelProbabilities("motion_artefact", classes, tuple(float(c == motion) for c in classes))
+            return SimpleNamespace(labels=(label,), cams={}, out_of_distribution=None)
+
+    return ModelSet(load_classifier=lambda bundle, device: Seeing())
+
+
+def test_a_run_in_which_the_labels_see_motion_is_corrected_before_it_is_measured(a_moved_run):
+    results = {m: analyze([a_moved_run], _WITH_LABELS, models=_seeing(m)) for m in ("none", "mild")}
+    still, corrected = (results[motion].report.runs[0] for motion in ("none", "mild"))
+    assert still.acquisition.motion_correction == "none"
+    assert corrected.acquisition.motion_correction == "translation"
+    assert any(note.startswith("Motion was corrected (translation)") for note in corrected.notes)
+    away_from_the_vessel = np.s_[20:140, 90:140]
+    before, after = (results[m].arrays["moved"]["opacity"][away_from_the_vessel] for m in ("none", "mild"))
+    assert np.percentile(before, 99) > 0.05
+    assert np.percentile(after, 99) < 0.2 * np.percentile(before, 99)
+    vessel = results["mild"].arrays["moved"]["opacity"][40:120, 72:76]
+    np.testing.assert_allclose(np.median(vessel), 0.5, atol=0.03)
+
+
+@pytest.mark.parametrize("changes", [{"motion_correction": "off"}, {"fast": True}])
+def test_correction_that_was_not_asked_for_is_not_made(a_moved_run, changes):
+    settings = Settings.from_dict({**_WITH_LABELS.to_dict(), **changes})
+    (run,) = analyze([a_moved_run], settings, models=_seeing("severe")).report.runs
+    assert run.acquisition.motion_correction == "none"
