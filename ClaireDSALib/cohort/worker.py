@@ -16,7 +16,7 @@ from ClaireDSALib.cohort.journal import Journal
 from ClaireDSALib.cohort.places import Places
 from ClaireDSALib.cohort.store import Store, UnitResult
 from ClaireDSALib.cohort.units import Unit
-from ClaireDSALib.models.onnx_session import THREADS_VARIABLE
+from ClaireDSALib.dsa.threads import THREADS_VARIABLE
 
 Verdict = Literal["done", "failed", "busy", "out_of_memory"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,8 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ClaireDSALib.dsa.series import DsaSeries, Frame, FrameSource
+from ClaireDSALib.dsa.series import ArrayFrames, DsaSeries, Frame, FrameSource
+from ClaireDSALib.dsa.threads import thread_budget
 
 Accumulator = TypeVar("Accumulator")
 
@@ -31,7 +31,7 @@ def iter_frames(
     ----------
     series : DsaSeries or FrameSource
     workers : int, optional
-        Decoding threads; as many as processors (at most 8) unless told. At most ``workers + 1``
+        Decoding threads; the process's share of the cores (at most 8) unless told. At most ``workers + 1``
         frames exist at once besides those the caller keeps.
     indices : sequence of int, optional
         Frames to decode, in this order; every frame unless told.
@@ -49,7 +49,7 @@ def iter_frames(
     source = _source_of(series)
     wanted = range(source.shape[0]) if indices is None else indices
     n_workers = worker_count(len(wanted), workers)
-    if n_workers <= 1:
+    if n_workers <= 1 or isinstance(source, ArrayFrames):  # nothing to decode in what lies in memory
         yield from map(source.read, wanted)
         return
     with ThreadPoolExecutor(n_workers, thread_name_prefix="decode") as pool:
@@ -142,7 +142,7 @@ def read_frame_into(source: FrameSource, index: int, buffer: npt.NDArray) -> Fra
 def worker_count(n_frames: int, workers: int | None = None) -> int:
     """Return how many threads to use for ``n_frames`` frames, at least 1."""
     if workers is None:
-        workers = min(_MAX_WORKERS, _processors())
+        workers = min(_MAX_WORKERS, thread_budget())
     return max(1, min(workers, n_frames))
 
 
@@ -177,8 +177,3 @@ def _new_buffer(source: FrameSource) -> npt.NDArray:
     # Sources without read_into bring their own memory.
     shape = source.shape[1:] if hasattr(source, "read_into") else (0, 0)
     return np.empty(shape, source.dtype)
-
-
-def _processors() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

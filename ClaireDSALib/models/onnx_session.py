@@ -6,10 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ClaireDSALib.dsa.threads import THREADS_VARIABLE
 from ClaireDSALib.models.errors import BundleError
-
-THREADS_VARIABLE = "CLAIRE_DSA_THREADS"
-"""Environment variable: threads of a session that names none, for processes that share the cores."""
 
 
 def open_session(path: Path, threads: int = 0) -> Any:

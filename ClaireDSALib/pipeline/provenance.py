@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib import metadata
 
 from ClaireDSALib import __version__
@@ -24,7 +25,7 @@ def collect(
     """Gather the record of one analysis without importing any of the packages it names."""
     return Provenance(
         version=__version__,
-        packages={"python": platform.python_version(), **_installed(_PACKAGES)},
+        packages={"python": platform.python_version(), **_installed()},
         device=device,
         settings=settings.to_dict(),
         models=tuple(models),
@@ -33,9 +34,11 @@ def collect(
     )
 
 
-def _installed(names: Iterable[str]) -> dict[str, str]:
+@cache
+def _installed() -> Mapping[str, str]:
+    """Versions of the packages that are there; reading their metadata takes longer than many a step of an analysis."""
     versions = {}
-    for name in names:
+    for name in _PACKAGES:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -12,6 +12,7 @@ from ClaireDSALib.dsa.decode_errors import DecodeError
 from ClaireDSALib.dsa.decode_stream import for_each_frame, iter_frames, reduce_frames
 from ClaireDSALib.dsa.read import read
 from ClaireDSALib.dsa.series import DsaSeries
+from ClaireDSALib.dsa.threads import THREADS_VARIABLE, thread_budget
 from Testing.unit.dsa_read import dicom_builder as build
 
 
@@ -69,6 +70,15 @@ def test_decoding_does_not_run_far_ahead_of_the_consumer():
     next(stream)
     assert source.asked <= 5
     stream.close()
+
+
+def test_a_process_that_shares_the_cores_decodes_with_its_share(monkeypatch):
+    monkeypatch.setenv(THREADS_VARIABLE, "1")
+    source, threads = CountingFrames(), set()
+    for_each_frame(source, lambda index, frame: threads.add(threading.current_thread()))
+    assert threads == {threading.current_thread()}
+    monkeypatch.setenv(THREADS_VARIABLE, "3")
+    assert thread_budget() == 3
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
