@@ -61,8 +61,18 @@ class VesselFigures:
 
 
 def is_suitable(facts: dict[str, Any]) -> bool:
-    """Whether a run is fit for segmentation by its true properties: contrast and no severe motion."""
-    return facts["labels"]["contrast_fluid"] == "present" and facts["motion"] != "severe"
+    """Whether a run is fit for vessel segmentation by its true properties.
+
+    The rules of the analysis on the truth: contrast, intracranial, AP or lateral, no severe motion. All runs of a set
+    can be subtracted.
+    """
+    labels = facts["labels"]
+    return (
+        labels["contrast_fluid"] == "present"
+        and labels["region"] == "intracranial"
+        and labels["projection"] in ("ap", "lateral")
+        and facts["motion"] != "severe"
+    )
 
 
 def score_runs(examples: Sequence[VesselExample], segment: Segment) -> list[RunScore]:

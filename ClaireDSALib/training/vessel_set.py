@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ClaireDSALib.dsa.subtraction import subtract, subtracted_minip
+from ClaireDSALib.dsa.motion import CorrectedFrames, correct_motion
+from ClaireDSALib.dsa.series import DsaSeries
+from ClaireDSALib.dsa.subtraction import SubtractedFrames, subtract
 from ClaireDSALib.models.vessel_sequence import one_per_second
 from ClaireDSALib.simulator.as_series import series_of
 
@@ -62,10 +64,11 @@ class VesselSetPlan:
 def make_vessel_set(plan: VesselSetPlan, progress: Callable[[int, int], None] = lambda _i, _n: None) -> Path:
     """Simulate what is missing and return the folder; patients stand in the index completely or not at all.
 
-    Every run becomes ``runs/<seed>_<run>.npz`` with ``peak`` (H, W) float16 peak opacity as the analysis computes it
-    before motion correction, ``region`` (H, W) bool, ``vessels`` (3, H, W) bool (vessel, artery, vein that the MinIP
-    shows) and, for runs of 384 px, ``frames`` (N, H, W) uint8, opacity once a second (see :func:`packed`). One line
-    of ``index.jsonl`` describes it: patient, split, vendor look, motion, quality, spacing, size, injected vessel.
+    Every run becomes ``runs/<seed>_<run>.npz`` with ``peak`` (H, W) float16 peak opacity as the analysis computes it,
+    after motion correction where the patient moved and the mask can be moved along, ``region`` (H, W) bool,
+    ``vessels`` (3, H, W) bool (vessel, artery, vein that the MinIP shows) and, for runs of 384 px, ``frames``
+    (N, H, W) uint8, opacity once a second (see :func:`packed`). One line of ``index.jsonl`` describes it: patient,
+    split, vendor look, motion, quality, spacing, size, injected vessel.
     Runs whose mask already holds contrast are left out: what they show dark is not what the truth says.
     """
     (plan.folder / "runs").mkdir(parents=True, exist_ok=True)
@@ -171,10 +174,17 @@ def _pictures(run: Run) -> dict[str, Any] | None:
         return None
     series = series_of(run)
     vessels = np.stack([run.visible, run.arteries_shown, run.veins_shown])
-    peak = subtracted_minip(series)
+    opacity = _opacity(run, series)
+    peak = np.maximum.reduce([opacity.read(index) for index in range(len(opacity))])
     pictures = {"peak": peak.astype(np.float16), "region": run.region, "vessels": vessels}
     if run.frames.shape[1] == SEQUENCE_PX:
         strongest = float(np.percentile(peak, 99.5))
-        frames = one_per_second(subtract(series), series.times_s)
+        frames = one_per_second(opacity, series.times_s)
         pictures["frames"] = np.stack([packed(frame, strongest) for frame in frames])
     return pictures
+
+
+def _opacity(run: Run, series: DsaSeries) -> SubtractedFrames | CorrectedFrames:
+    """Subtracted frames; of a patient who moved, after motion correction, as the analysis does when it sees motion."""
+    subtracted = subtract(series)
+    return subtracted if run.plan.motion_grade == "none" else correct_motion(subtracted).frames
