@@ -52,16 +52,21 @@ def verdict_html(run: Any) -> str:
 
 
 def findings_html(run: Any) -> str:
-    """Everything else in the report: thrombus, vessels, phases, acquisition, warnings, provenance of steps."""
+    """Everything else in the report: thrombus, grade, vessels, phases, perfusion, acquisition, warnings, notes."""
     if run is None:
         return _("Not analysed yet.")
     rows: list[tuple[str, str]] = []
     if run.thrombus is not None:
         rows.append((_("Thrombus"), run.thrombus.text or thrombus_word(run)))
+    if run.quality is not None:
+        grade = run.quality.grade
+        rows.append((_("Picture quality"), f"{_grade(grade)} ({percent(run.quality.probabilities[grade])})"))
     if run.vessels is not None:
         rows += _vessel_rows(run.vessels)
     if run.phases is not None:
         rows.append((_("Phases"), _phase_text(run)))
+    if run.perfusion is not None:
+        rows += _perfusion_rows(run.perfusion)
     if run.out_of_distribution is not None and run.out_of_distribution.is_outlier:
         rows.append((_("Unusual picture"), run.out_of_distribution.text))
     rows += _acquisition_rows(run.acquisition)
@@ -86,6 +91,20 @@ def _vessel_rows(vessels: Any) -> list[tuple[str, str]]:
         (_("Centre-line length"), length),
         (_("Mean diameter"), width),
     ]
+
+
+def _grade(name: str) -> str:
+    return {"good": _("good"), "acceptable": _("acceptable"), "poor": _("poor")}.get(name, plain(name))
+
+
+def _perfusion_rows(perfusion: Any) -> list[tuple[str, str]]:
+    rows = []
+    if "tmax" in perfusion.medians:
+        rows.append((_("Median Tmax"), f"{perfusion.medians['tmax']:.1f} s"))
+    if perfusion.late_share is not None:
+        later = _("Tissue later than {time:.1f} s").format(time=perfusion.late_after_s)
+        rows.append((later, percent(perfusion.late_share)))
+    return rows
 
 
 def _phase_text(run: Any) -> str:

@@ -21,7 +21,7 @@ SITE_PX = (20.0, 44.0)
 def reported(panel: Any, small_run: Any, pump: Any) -> Any:
     """The panel with one run whose report says: thrombus at a known place, known phases, vessels of known length."""
     from ClaireDSALib.pipeline.analyze import analyze
-    from ClaireDSALib.pipeline.report import CaseReport, Phases, Thrombus
+    from ClaireDSALib.pipeline.report import CaseReport, Perfusion, Phases, Quality, Thrombus
     from ClaireDSALib.pipeline.settings import Settings
 
     series = small_run(size_px=64, n_frames=N_FRAMES)
@@ -33,6 +33,10 @@ def reported(panel: Any, small_run: Any, pump: Any) -> Any:
             0.91, 0.5, present=True, site_px=SITE_PX, text="Occlusion is likely.", heat_array="thrombus_heat"
         ),
         phases=Phases(PHASES, "network"),
+        quality=Quality("poor", {"good": 0.1, "acceptable": 0.2, "poor": 0.7}, "network"),
+        perfusion=Perfusion(
+            "automatic", (30.0, 30.0), 40, 0.8, medians={"tmax": 2.34}, late_share=0.12, late_after_s=6.0
+        ),
     )
     heat = np.zeros((8, 8), np.float32)
     heat[2, 5] = 3.0
@@ -55,6 +59,14 @@ def test_the_findings_tell_thrombus_phases_and_lengths(reported: Any) -> None:
     assert "arterial from 0.5 s" in text
     assert "venous from 2.0 s" in text
     assert "0.400 × 0.400 mm" in text
+
+
+def test_the_findings_tell_the_grade_and_the_passage_of_the_blood(reported: Any) -> None:
+    rows = reported.ui.findingsText.toPlainText()
+    assert "poor (70 %)" in rows
+    assert "2.3 s" in rows
+    assert "Tissue later than 6.0 s" in rows
+    assert "12 %" in rows
 
 
 def test_the_site_is_marked_where_the_report_says_and_only_in_the_projection(reported: Any, desktop: Any) -> None:

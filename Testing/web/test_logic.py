@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 
@@ -6,10 +7,18 @@ import pytest
 import tifffile
 
 from ClaireDSALib.dsa.series import DsaSeries
-from ClaireDSALib.pipeline.report import LabelResult, Override, Phases
+from ClaireDSALib.pipeline.report import (
+    LabelResult,
+    Override,
+    Perfusion,
+    Phases,
+    Quality,
+    RunReport,
+    Vessels,
+)
 from ClaireDSALib.web.logic.curves import HEIGHT, WIDTH, curve_item, disc, phase_items
 from ClaireDSALib.web.logic.display import first_peak
-from ClaireDSALib.web.logic.labels import label_item, wording
+from ClaireDSALib.web.logic.labels import label_item, measures, wording
 from ClaireDSALib.web.logic.playback import TrueClock
 from ClaireDSALib.web.opening import open_path
 
@@ -78,6 +87,25 @@ def test_a_correction_stands_beside_the_models_output():
     item = label_item(result, Override("side", "correct", "right"), "")
     assert (item["predicted"], item["final"]) == ("left", "right")
     assert [c["percent"] for c in item["classes"]] == [90, 10]
+
+
+def test_what_was_measured_is_listed_with_its_units():
+    bare = RunReport("run", {}, acquisition=None)
+    full = dataclasses.replace(
+        bare,
+        quality=Quality("good", {"good": 0.82, "acceptable": 0.1, "poor": 0.08}, "network"),
+        vessels=Vessels("network", "vessels", fraction=0.12, length_px=700.0, mean_diameter_px=3.25),
+        perfusion=Perfusion("automatic", (1.0, 1.0), 9, 0.8, medians={"tmax": 2.04}, late_share=0.3, late_after_s=6.0),
+    )
+    assert measures(None) == measures(bare) == []
+    assert {row["name"]: row["value"] for row in measures(full)} == {
+        "Picture quality": "good (82 %)",
+        "Vessel length": "700 px",
+        "Mean diameter": "3.2 px",
+        "Share of image": "12.0 %",
+        "Median Tmax": "2.0 s",
+        "Tissue later than 6.0 s": "30 %",
+    }
 
 
 def test_a_written_review_opens_without_its_frames(case_runs, tmp_path):

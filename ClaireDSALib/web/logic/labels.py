@@ -220,19 +220,42 @@ def thrombus_words(report: RunReport | None) -> dict[str, Any] | None:
 
 
 def measures(report: RunReport | None) -> list[dict[str, str]]:
-    """Measurements of the vessels."""
-    vessels = report.vessels if report else None
+    """Grade of the picture, measurements of the vessels and of the blood's passage, as far as there are any."""
+    if report is None:
+        return []
+    rows = [*_quality_rows(report), *_vessel_rows(report), *_perfusion_rows(report)]
+    return [{"name": n, "value": v} for n, v in rows]
+
+
+def _quality_rows(report: RunReport) -> list[tuple[str, str]]:
+    quality = report.quality
+    if quality is None:
+        return []
+    return [("Picture quality", f"{quality.grade} ({100 * quality.probabilities[quality.grade]:.0f} %)")]
+
+
+def _vessel_rows(report: RunReport) -> list[tuple[str, str]]:
+    vessels = report.vessels
     if vessels is None:
         return []
     length = f"{vessels.length_mm:.0f} mm" if vessels.length_mm is not None else f"{vessels.length_px:.0f} px"
     known = vessels.mean_diameter_mm is not None
     diameter = f"{vessels.mean_diameter_mm:.2f} mm" if known else f"{vessels.mean_diameter_px:.1f} px"
-    rows = [
+    return [
         ("Vessel length", length),
         ("Mean diameter", diameter),
         ("Share of image", f"{100 * vessels.fraction:.1f} %"),
     ]
-    return [{"name": n, "value": v} for n, v in rows]
+
+
+def _perfusion_rows(report: RunReport) -> list[tuple[str, str]]:
+    perfusion = report.perfusion
+    if perfusion is None:
+        return []
+    rows = [("Median Tmax", f"{perfusion.medians['tmax']:.1f} s")] if "tmax" in perfusion.medians else []
+    if perfusion.late_share is not None:
+        rows.append((f"Tissue later than {perfusion.late_after_s:.1f} s", f"{100 * perfusion.late_share:.0f} %"))
+    return rows
 
 
 def words(name: str) -> str:

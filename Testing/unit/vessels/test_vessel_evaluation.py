@@ -20,7 +20,7 @@ from ClaireDSALib.training.vessel_examples import VesselExample  # noqa: E402
 from ClaireDSALib.training.vessel_scores import centerline_dice, dice, mean_over_patients  # noqa: E402
 
 
-def _example(patient="a", *, contrast=True, motion="none"):
+def _example(patient="a", *, contrast=True, motion="none", region="intracranial", projection="ap"):
     truth = np.zeros((3, 64, 64), bool)
     if contrast:
         truth[:2, 20:26] = True
@@ -28,7 +28,11 @@ def _example(patient="a", *, contrast=True, motion="none"):
     facts = {
         "motion": motion,
         "vendor": "north",
-        "labels": {"contrast_fluid": "present" if contrast else "absent"},
+        "labels": {
+            "contrast_fluid": "present" if contrast else "absent",
+            "region": region,
+            "projection": projection,
+        },
     }
     return VesselExample(truth[0].astype(np.float16), truth, patient, None, facts, np.ones((64, 64), bool))
 
@@ -62,7 +66,9 @@ def test_the_interval_draws_patients_not_runs():
 
 
 def test_perfect_masks_score_one_and_unsuitable_runs_stand_apart():
-    runs = [_example("a"), _example("b", motion="severe"), _example("c", contrast=False)]
+    unfit = [_example("b", motion="severe"), _example("c", contrast=False)]
+    unfit += [_example("d", region="extracranial"), _example("e", projection="oblique")]
+    runs = [_example("a"), *unfit]
     figures = summarise(score_runs(runs, _perfect))
     assert figures.counts["suitable"] == 1
     assert figures.groups["suitable"]["dice"].value == 1

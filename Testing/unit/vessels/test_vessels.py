@@ -19,6 +19,7 @@ from ClaireDSALib.training.vessel_examples import VesselExample  # noqa: E402
 from ClaireDSALib.training.vessel_fit import VesselFitSettings, fit, mean_dice  # noqa: E402
 from ClaireDSALib.training.vessel_train import choose_for  # noqa: E402
 
+_SUITABLE = {"contrast_fluid": "present", "region": "intracranial", "projection": "ap"}
 TINY = (4, 8, 8, 8, 8, 4)
 
 
@@ -31,7 +32,7 @@ def _picture(seed: int, side: int = 96) -> VesselExample:
     vein[row - 4 : row + 5] = True
     peak = np.maximum(0.8 * artery, 0.75 * vein) + rng.normal(0, 0.03, (side, side))
     times = np.stack([1.0 * artery, 0.9 * vein]) + rng.normal(0, 0.03, (2, side, side))
-    facts = {"motion": "none", "vendor": "north", "labels": {"contrast_fluid": "present"}}
+    facts = {"motion": "none", "vendor": "north", "labels": dict(_SUITABLE)}
     return VesselExample(
         peak.astype(np.float16), np.stack([artery | vein, artery, vein]), f"p{seed}", times.astype(np.float16), facts
     )
