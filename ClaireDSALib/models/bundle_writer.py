@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ClaireDSALib.models.bundle import Bundle, channel_definition, open_bundle
+from ClaireDSALib.models.bundle_config import (
+    ONNX_FILE,
+    WEIGHTS_FILE,
+    BundleDescription,
+    metadata_head,
+    tensor_format,
+    write_configs,
+)
 from ClaireDSALib.models.labels import LabelSet
 from ClaireDSALib.models.onnx_export import export_onnx
 from ClaireDSALib.models.preprocessing import InputSpec
@@ -16,26 +22,6 @@ from ClaireDSALib.models.weights import save_weights
 
 if TYPE_CHECKING:
     from torch import nn
-
-MONAI_SCHEMA_URL = (
-    "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
-)
-WEIGHTS_FILE, ONNX_FILE = "models/model.safetensors", "models/model.onnx"
-
-
-@dataclass(frozen=True)
-class BundleDescription:
-    """Words and figures of a bundle's metadata."""
-
-    title: str
-    description: str
-    version: str = "0.1.0"
-    authors: str = "The CLAIRE-DSA developers"
-    copyright: str = "Apache-2.0"
-    data_source: str = ""
-    changelog: dict[str, str] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
-    """Goes into ``configs/train.json`` as the settings of ``claire-dsa train labels``."""
 
 
 def write_bundle(
@@ -83,63 +69,24 @@ def write_bundle(
     }
     if pictures is not None:
         section["pictures"] = pictures.to_dict()
-    _write_json(folder / "configs" / "metadata.json", _metadata(labels, input_spec, description, section))
-    _write_json(folder / "configs" / "inference.json", _inference(network_type, network_arguments))
-    _write_json(folder / "configs" / "train.json", _train(network_type, network_arguments, description))
+    write_configs(
+        folder,
+        metadata=_metadata(labels, input_spec, description) | {"classifier": section},
+        inference=_inference(network_type, network_arguments),
+        train=_train(network_type, network_arguments, description),
+    )
     return open_bundle(folder)
 
 
-def _metadata(
-    labels: LabelSet, spec: InputSpec, description: BundleDescription, section: dict[str, Any]
-) -> dict[str, Any]:
-    import monai
-    import numpy as np
-    import torch
-
-    return {
-        "schema": MONAI_SCHEMA_URL,
-        "version": description.version,
-        "changelog": description.changelog or {description.version: "first version"},
-        "monai_version": monai.__version__.split("+")[0],
-        "pytorch_version": torch.__version__.split("+")[0],
-        "numpy_version": np.__version__,
-        "required_packages_version": {"claire-dsa": "0.1.0"},
-        "name": description.title,
-        "task": "Image properties of a minimum intensity projection of a cerebral angiogram",
-        "description": description.description,
-        "authors": description.authors,
-        "copyright": description.copyright,
-        "data_source": description.data_source,
-        "data_type": "image",
-        "intended_use": "Research software, not a medical device.",
+def _metadata(labels: LabelSet, spec: InputSpec, description: BundleDescription) -> dict[str, Any]:
+    task = "Image properties of a minimum intensity projection of a cerebral angiogram"
+    channels = [f"minimum intensity projection, {view}" for view in spec.views]
+    classes = list(channel_definition(labels).values())
+    return metadata_head(description, task=task) | {
         "network_data_format": {
-            "inputs": {
-                "image": {
-                    "type": "image",
-                    "format": "minip",
-                    "modality": "XA",
-                    "num_channels": len(spec.views),
-                    "spatial_shape": [spec.size_px, spec.size_px],
-                    "dtype": "float32",
-                    "value_range": [0, 1],
-                    "is_patch_data": False,
-                    "channel_def": {str(k): f"minimum intensity projection, {v}" for k, v in enumerate(spec.views)},
-                }
-            },
-            "outputs": {
-                "pred": {
-                    "type": "probabilities",
-                    "format": "classes",
-                    "num_channels": labels.n_outputs,
-                    "spatial_shape": [],
-                    "dtype": "float32",
-                    "value_range": [0, 1],
-                    "is_patch_data": False,
-                    "channel_def": channel_definition(labels),
-                }
-            },
-        },
-        "classifier": section,
+            "inputs": {"image": tensor_format("image", "minip", channels, [spec.size_px, spec.size_px], [0, 1])},
+            "outputs": {"pred": tensor_format("probabilities", "classes", classes, value_range=[0, 1])},
+        }
     }
 
 
@@ -206,8 +153,3 @@ def _train(network_type: str, arguments: dict[str, Any], description: BundleDesc
         },
         "run": ["$@trainer()"],
     }
-
-
-def _write_json(path: Path, data: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

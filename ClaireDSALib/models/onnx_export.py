@@ -1,4 +1,4 @@
-"""Export of a label network to ONNX: probabilities, both maps and the outlier score in one graph.
+"""Export of networks to ONNX; of a label network probabilities, both maps and the outlier score in one graph.
 
 Matrices are stored in half precision and cast to single when the graph is loaded, so that the file is half as
 large and the arithmetic is unchanged (the weights were rounded before, see :func:`weights.save_weights`).
@@ -6,13 +6,16 @@ large and the arithmetic is unchanged (the weights were rounded before, see :fun
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 OUTPUT_NAMES = ["probabilities", "cam", "cam_plus_plus", "outlier_score"]
@@ -62,6 +65,64 @@ def export_onnx(network: nn.Module, shape: tuple[int, int, int], path: Path) -> 
         del node.metadata_props[:]
     for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
         del value.metadata_props[:]
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def export_traced(
+    network: nn.Module,
+    path: Path,
+    example: Sequence[torch.Tensor],
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    dynamic_axes: Mapping[str, Mapping[int, str]] | None = None,
+) -> None:
+    """Write the graph that tracing a network on an example gives.
+
+    PyTorch's older exporter is used: the newer one cannot convert a GRU over a variable number of steps yet. Batch
+    norms are kept apart: weights merged with them would have no exact half precision on disk.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Put into evaluation mode. It returns a tensor, or several in the order of ``outputs``.
+    path : Path
+    example : sequence of Tensor
+        One per input.
+    inputs, outputs : sequence of str
+        Names in the graph.
+    dynamic_axes : mapping, optional
+        Input or output -> axis -> name, for axes of any length.
+    """
+    import onnx
+    import torch
+
+    class Flat(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, *parts: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return tuple(self.network(*parts))
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations of the exporter, not ours to act on
+        torch.onnx.export(
+            (Flat() if len(outputs) > 1 else network).eval(),
+            tuple(example),
+            str(path),
+            dynamo=False,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_axes=dynamic_axes,
+            opset_version=18,
+            training=torch.onnx.TrainingMode.PRESERVE,
+        )
+    model = onnx.load(str(path))
+    store_matrices_as_half(model)
+    onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
