@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, _config
 
 from ClaireDSALib.pacs.destination import Answer, Outgoing, Verdict
+from ClaireDSALib.pacs.exact_pause import EXACT_PAUSE
 from ClaireDSALib.pacs.remote import Remote
 from ClaireDSALib.pacs.tls import client_context
 
@@ -100,7 +101,9 @@ class DimseDestination:
         for sop_class, syntax in pairs:
             entity.add_requested_context(sop_class, syntax)
         options: dict[str, Any] = {} if self._tls is None else {"tls_args": self._tls}
-        return entity.associate(self._remote.host, self._remote.port, ae_title=self._remote.ae_title, **options)
+        return entity.associate(
+            self._remote.host, self._remote.port, ae_title=self._remote.ae_title, evt_handlers=[EXACT_PAUSE], **options
+        )
 
     def _why_not(self, assoc: Any) -> str:
         """Why there is no association; a failed connection looks like an abort to pynetdicom."""

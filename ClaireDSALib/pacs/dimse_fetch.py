@@ -17,6 +17,7 @@ from pynetdicom import AE, build_role, evt
 from pynetdicom.presentation import build_context
 
 from ClaireDSALib.pacs.dicomweb import RemoteInstance
+from ClaireDSALib.pacs.exact_pause import EXACT_PAUSE
 from ClaireDSALib.pacs.http_session import RemoteError
 from ClaireDSALib.pacs.identity import is_uid
 from ClaireDSALib.pacs.remote import Remote
@@ -155,7 +156,7 @@ class DimseSource:
             contexts=list(contexts),
             ae_title=self._remote.ae_title,
             ext_neg=list(roles),
-            evt_handlers=list(handlers),
+            evt_handlers=[EXACT_PAUSE, *handlers],
             **options,
         )
         if not assoc.is_established:

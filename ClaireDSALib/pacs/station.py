@@ -28,6 +28,7 @@ from ClaireDSALib.pacs.destination import Destination, destination_for
 from ClaireDSALib.pacs.health import HealthServer
 from ClaireDSALib.pacs.identity import identify, short_key
 from ClaireDSALib.pacs.journal import Journal, lock_folder
+from ClaireDSALib.pacs.memory import give_memory_back
 from ClaireDSALib.pacs.metrics import Metrics
 from ClaireDSALib.pacs.outbox import Outbox
 from ClaireDSALib.pacs.receiver import Receiver, adopt_orphans
@@ -118,6 +119,7 @@ class Station:
         OSError
             When a port cannot be bound.
         """
+        give_memory_back()
         lost = self.spool.forget_unfinished()
         self.queue.recover(most_interruptions=self.settings.most_interruptions)
         adopted = adopt_orphans(self.spool, self.queue)
