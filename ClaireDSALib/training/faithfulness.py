@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from ClaireDSALib.models.cam import deletion_curve, mass_inside
 from ClaireDSALib.models.classifier import Classifier
 from ClaireDSALib.models.preprocessing import resize
 from ClaireDSALib.models.views import make_views
+from ClaireDSALib.training.simulated_set import read_index
 
 REACH = 9
 """The cause is widened by this many pixels at the network's input: a map has one value per 32 pixels."""
@@ -37,8 +37,7 @@ def measure_maps(
         would reach), ``deletion``, ``insertion`` and both for shuffled maps.
     """
     rng = np.random.default_rng(seed)
-    lines = (folder / "index.jsonl").read_text(encoding="utf-8").splitlines()
-    records = [json.loads(line) for line in lines if line.strip()]
+    records = read_index(folder, f"claire-dsa simulate --format npz --out {folder}")
     wanted = [r for r in records if r.get("split") == split and r["labels"]["contrast_fluid"] == "present"]
     rows = [row for r in wanted[:limit] if (row := _one(classifier, folder / r["npz"], rng)) is not None]
     if not rows:

@@ -7,7 +7,6 @@ whether the segmentation succeeded.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from ClaireDSALib.pipeline.report import LabelResult, OutOfDistribution, Suitabi
 from ClaireDSALib.pipeline.settings import Settings
 from ClaireDSALib.pipeline.suitability import judge, load_rules
 from ClaireDSALib.training.filtering_segmenters import CLASSICAL, Find, segmenter_of
+from ClaireDSALib.training.simulated_set import read_index
 from ClaireDSALib.training.vessel_scores import centerline_dice, dice
 
 SUCCESS_DICE, SUCCESS_CLDICE = 0.75, 0.75
@@ -114,11 +114,7 @@ def judge_simulated(
     FileNotFoundError
         Without an index.
     """
-    index = folder / "index.jsonl"
-    if not index.is_file():
-        msg = f"{folder} holds no index.jsonl; simulate a set with 'claire-dsa evaluate filtering --data {folder}'"
-        raise FileNotFoundError(msg)
-    lines = [json.loads(line) for line in index.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = read_index(folder, f"claire-dsa evaluate filtering --data {folder}")
     models = models or ModelSet()
     segmenter = segmenter_of(chosen.segmenter)
     outcomes = []

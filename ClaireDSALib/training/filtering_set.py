@@ -12,11 +12,9 @@ for half of them a vendor look that no label or vessel network has seen in train
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +24,13 @@ from ClaireDSALib.dsa.projection import minip
 from ClaireDSALib.dsa.subtraction import choose_mask, subtract, subtracted_minip
 from ClaireDSALib.models.vessel_sequence import early_and_late, one_per_second
 from ClaireDSALib.simulator.as_series import series_of
+from ClaireDSALib.training.simulated_set import draw_look, draw_patient, simulate_missing
 
 if TYPE_CHECKING:
-    from ClaireDSALib.simulator.case import Patient, Run
+    from ClaireDSALib.simulator.case import Run
 
 FIRST_SEED = 8_000_000
-UNSEEN_LOOK = "east"
-_UNSEEN_SHARE, _TREE_SHARE = 0.5, 0.55
+_UNSEEN_SHARE = 0.5
 _FEWEST_FRAMES = 4
 """With fewer, early and late parts of the passage mean nothing."""
 
@@ -71,34 +69,16 @@ def make_filtering_set(
     ``region`` (H, W) bool, where the run can be subtracted ``peak`` (H, W) float16 and ``times`` (2, H, W) float16,
     and with the truth ``vessels`` (H, W) bool. One line of ``index.jsonl`` describes it.
     """
-    (plan.folder / "runs").mkdir(parents=True, exist_ok=True)
-    index = plan.folder / "index.jsonl"
-    lines = index.read_text(encoding="utf-8").splitlines() if index.exists() else []
-    done = {json.loads(line)["patient"] for line in lines if line.strip()}
-    todo = [seed for seed in range(plan.seed, plan.seed + plan.patients) if str(seed) not in done]
-    for number, made in enumerate(_simulated(plan, todo, workers), plan.patients - len(todo) + 1):
-        with index.open("a", encoding="utf-8") as stream:
-            stream.write("".join(json.dumps(line) + "\n" for line in made))
-        progress(number, plan.patients)
-    return plan.folder
-
-
-def _simulated(plan: FilteringSetPlan, seeds: list[int], workers: int) -> Iterator[list[dict[str, Any]]]:
-    if workers <= 1:
-        yield from (_simulate(plan, seed) for seed in seeds)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_simulate, [plan] * len(seeds), seeds)
+    seeds = range(plan.seed, plan.seed + plan.patients)
+    return simulate_missing(plan.folder, seeds, partial(_simulate, plan), progress, workers=workers)
 
 
 def _simulate(plan: FilteringSetPlan, seed: int) -> list[dict[str, Any]]:
     from ClaireDSALib.simulator.case import iterate_runs
-    from ClaireDSALib.simulator.vendor import LOOKS
 
     rng = np.random.default_rng([seed, 53])
-    patient = _patient(plan, seed, rng)
-    others = sorted(set(LOOKS) - {UNSEEN_LOOK})
-    look = UNSEEN_LOOK if rng.random() < _UNSEEN_SHARE else str(rng.choice(others))
+    patient = draw_patient(seed, "test", rng, anatomy=plan.anatomy, head_share=0.0)
+    look = draw_look("test", rng, unseen_share=_UNSEEN_SHARE)
     lines = []
     for run in iterate_runs(patient, runs=plan.runs, size=plan.size_px, vendor=look):
         name = f"runs/{seed}_{run.run_id}.npz"
@@ -106,16 +86,6 @@ def _simulate(plan: FilteringSetPlan, seed: int) -> list[dict[str, Any]]:
         np.savez_compressed(plan.folder / name, **pictures)
         lines.append(_line(run, name, seed, patient.anatomy.anatomy_id, maskable))
     return lines
-
-
-def _patient(plan: FilteringSetPlan, seed: int, rng: np.random.Generator) -> Patient:
-    """A patient with a tree of the test split, or procedural when there is none or the drawn tree is another's."""
-    from ClaireDSALib.simulator.case import Patient
-    from ClaireDSALib.simulator.dataset import split_of
-
-    trees = sorted({p.parent for p in plan.anatomy.rglob("*records.swc")}) if plan.anatomy else []
-    patient = Patient(seed, anatomy_dir=trees[0] if trees and rng.random() < _TREE_SHARE else None)
-    return patient if split_of(patient.anatomy.anatomy_id) == "test" else Patient(seed)
 
 
 def _pictures(run: Run) -> tuple[dict[str, Any], bool]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,7 @@ import numpy as np
 
 from ClaireDSALib.dsa.subtraction import subtracted_minip
 from ClaireDSALib.simulator.as_series import series_of
+from ClaireDSALib.training.simulated_set import UNSEEN_LOOK, draw_look, draw_patient, draw_split, simulate_missing
 
 if TYPE_CHECKING:
     from ClaireDSALib.simulator.case import Run
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 UNSEEN_SHARE = 0.7
 """Share of test patients with the unseen look; the others show what the unseen anatomy alone costs."""
 _SPLITS = (("train", 0.74), ("validation", 0.86), ("test", 1.0))
-_TREE_SHARE, _HEAD_SHARE = 0.55, 0.45
+_HEAD_SHARE = 0.45
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class LabelSetPlan:
     patients: int = 200
     seed: int = 1000
     runs: int = 8
-    unseen: str = "east"
+    unseen: str = UNSEEN_LOOK
     size_px: int = 384
     anatomy: Path | None = None
 
@@ -73,36 +72,17 @@ def make_label_set(
     if plan.unseen not in LOOKS:
         msg = f"unknown vendor look {plan.unseen!r}; there are {sorted(LOOKS)}"
         raise ValueError(msg)
-    (plan.folder / "runs").mkdir(parents=True, exist_ok=True)
-    index = plan.folder / "index.jsonl"
-    lines = index.read_text(encoding="utf-8").splitlines() if index.exists() else []
-    done = {json.loads(line)["case_seed"] for line in lines if line.strip()}
     seeds = range(plan.seed, plan.seed + plan.patients)
-    todo = [seed for seed in seeds if seed not in done]
-    for number, made in enumerate(_simulated(plan, todo, workers), plan.patients - len(todo) + 1):
-        with index.open("a", encoding="utf-8") as stream:
-            stream.write("".join(json.dumps(line) + "\n" for line in made))
-        progress(number, plan.patients)
-    return plan.folder
-
-
-def _simulated(plan: LabelSetPlan, seeds: list[int], workers: int) -> Iterator[list[dict[str, Any]]]:
-    """Index lines of each patient, in the order of ``seeds``."""
-    if workers <= 1:
-        yield from (_simulate(plan, seed) for seed in seeds)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_simulate, [plan] * len(seeds), seeds)
+    return simulate_missing(plan.folder, seeds, partial(_simulate, plan), progress, workers=workers)
 
 
 def _simulate(plan: LabelSetPlan, seed: int) -> list[dict[str, Any]]:
     from ClaireDSALib.simulator.case import iterate_runs
 
     rng = np.random.default_rng([seed, 77])
-    share = rng.random()
-    split = next(name for name, limit in _SPLITS if share <= limit)
-    patient = _patient(plan, seed, split, rng)
-    look = _look(plan, split, rng)
+    split = draw_split(_SPLITS, rng)
+    patient = draw_patient(seed, split, rng, anatomy=plan.anatomy, head_share=_HEAD_SHARE)
+    look = draw_look(split, rng, unseen_share=UNSEEN_SHARE, unseen=plan.unseen)
     lines = []
     for run in iterate_runs(patient, runs=plan.runs, size=plan.size_px, vendor=look):
         name = f"runs/{seed}_{run.run_id}.npz"
@@ -139,27 +119,3 @@ def _pictures(run: Run) -> dict[str, Any]:
     if run.subtractable or run.plan.delivery == "subtracted":
         pictures["peak"] = subtracted_minip(series_of(run)).astype(np.float16)
     return pictures
-
-
-def _patient(plan: LabelSetPlan, seed: int, split: str, rng: np.random.Generator) -> Any:
-    """A patient whose tree belongs to this split alone; procedural when the drawn tree belongs to another."""
-    from ClaireDSALib.simulator.case import Patient
-    from ClaireDSALib.simulator.dataset import split_of
-
-    folder = plan.anatomy
-    trees = sorted({p.parent for p in folder.rglob("*records.swc")}) if folder else []
-    heads = sorted(folder.rglob("*.nrrd")) if folder else []
-    tree = trees[0] if trees and rng.random() < _TREE_SHARE else None
-    head = heads[0] if heads and split != "test" and rng.random() < _HEAD_SHARE else None
-    patient = Patient(seed, anatomy_dir=tree, head_ct=head)
-    if tree is not None and split_of(patient.anatomy.anatomy_id) != split:
-        return Patient(seed, head_ct=head)
-    return patient
-
-
-def _look(plan: LabelSetPlan, split: str, rng: np.random.Generator) -> str:
-    from ClaireDSALib.simulator.vendor import LOOKS
-
-    if split == "test" and rng.random() < UNSEEN_SHARE:
-        return plan.unseen
-    return str(rng.choice(sorted(set(LOOKS) - {plan.unseen})))

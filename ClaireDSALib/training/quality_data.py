@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from ClaireDSALib.models.quality_input import GRADES
 from ClaireDSALib.models.vessel_input import relative_opacity
 from ClaireDSALib.simulator.motion import GRADE_LIMITS
 from ClaireDSALib.training.quality_rule import grade_of_record
+from ClaireDSALib.training.simulated_set import read_index
 
 _CODE = 127.5
 _SEVERE_WEIGHT = 0.3
@@ -122,13 +122,8 @@ def records(folder: Path) -> Iterator[dict[str, Any]]:
     FileNotFoundError
         When there is none.
     """
-    index = folder / "index.jsonl"
-    if not index.is_file():
-        msg = f"{folder} holds no index.jsonl; simulate a set with 'claire-dsa train label-set --out {folder}'"
-        raise FileNotFoundError(msg)
     seen: set[str] = set()
-    for line in index.read_text(encoding="utf-8").splitlines():
-        record = json.loads(line) if line.strip() else {"npz": ""}
-        if record["npz"] and record["npz"] not in seen:  # label sets list the two pictures of a run apart
+    for record in read_index(folder, f"claire-dsa train label-set --out {folder}"):
+        if record["npz"] not in seen:  # label sets list the two pictures of a run apart
             seen.add(record["npz"])
             yield record

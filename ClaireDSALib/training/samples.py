@@ -6,7 +6,6 @@ Two sources: a folder of the simulator (``index.jsonl`` and NPZ files), and a ta
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from ClaireDSALib.dsa.subtraction import to_display
 from ClaireDSALib.models.labels import LabelSet
 from ClaireDSALib.models.preprocessing import resize
 from ClaireDSALib.models.two_pictures import PictureChoice
+from ClaireDSALib.training.simulated_set import read_index
 
 UNKNOWN = -1
 """Class index of a label nobody gave; the loss and the metrics leave it out."""
@@ -101,11 +101,7 @@ def load_simulated(
         When there is no index.
     """
     folder = Path(folder)
-    index = folder / "index.jsonl"
-    if not index.is_file():
-        msg = f"{folder} holds no index.jsonl; make one with 'claire-dsa simulate --format npz --out {folder}'"
-        raise FileNotFoundError(msg)
-    records = [json.loads(line) for line in index.read_text(encoding="utf-8").splitlines() if line.strip()]
+    records = read_index(folder, f"claire-dsa simulate --format npz --out {folder}")
     images = np.empty((len(records), size_px, size_px), np.uint16)
     for k, record in enumerate(records):
         images[k] = to_cache(_picture_of(folder, record), size_px)

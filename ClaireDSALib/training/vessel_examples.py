@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from ClaireDSALib.models.vessel_input import relative_channels
 from ClaireDSALib.models.vessel_sequence import early_and_late
+from ClaireDSALib.training.simulated_set import read_index
 from ClaireDSALib.training.vessel_set import unpacked
 
 _MOST_CENTRES = 3000
@@ -97,7 +97,7 @@ def load_examples(
         Without an index.
     """
     folder, skip = Path(folder), set(known)
-    lines = [json.loads(line) for line in (folder / "index.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = read_index(folder, f"claire-dsa train vessels --data {folder}")
     wanted = [line for line in lines if split in (None, line["split"]) and line["npz"] not in skip]
     taken: Counter[str] = Counter()
     examples = []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,21 +16,21 @@ from ClaireDSALib.dsa.series import DsaSeries
 from ClaireDSALib.dsa.subtraction import SubtractedFrames, subtract
 from ClaireDSALib.models.vessel_sequence import one_per_second
 from ClaireDSALib.simulator.as_series import series_of
+from ClaireDSALib.training.simulated_set import draw_look, draw_patient, draw_split, simulate_missing
 
 if TYPE_CHECKING:
-    from ClaireDSALib.simulator.case import Patient, Run
+    from ClaireDSALib.simulator.case import Run
     from ClaireDSALib.simulator.plan import RunPlan
 
-UNSEEN_LOOK = "east"
-"""Vendor look that only test patients have."""
 UNSEEN_SHARE = 0.5
+"""Share of test patients with the look that no other patient has."""
 SPLITS = (("train", 0.72), ("validation", 0.82), ("test", 1.0))
 SIZES_PX, SIZE_SHARES = (384, 512, 768), (0.55, 0.3, 0.15)
 SEQUENCE_PX = 384
 """Runs of this size keep their frames."""
 
 _RUNS_PER_VIEW = 2
-_TREE_SHARE, _HEAD_SHARE = 0.55, 0.3
+_HEAD_SHARE = 0.3
 _WITHOUT_CONTRAST_KEPT = 0.6
 _SEVERE_KEPT = 0.5
 
@@ -71,17 +71,8 @@ def make_vessel_set(plan: VesselSetPlan, progress: Callable[[int, int], None] = 
     split, vendor look, motion, quality, spacing, size, injected vessel.
     Runs whose mask already holds contrast are left out: what they show dark is not what the truth says.
     """
-    (plan.folder / "runs").mkdir(parents=True, exist_ok=True)
-    index = plan.folder / "index.jsonl"
-    lines = index.read_text(encoding="utf-8").splitlines() if index.exists() else []
-    done = {json.loads(line)["patient"] for line in lines if line.strip()}
-    for number, seed in enumerate(range(plan.seed, plan.seed + plan.patients), 1):
-        if str(seed) not in done:
-            made = [json.dumps(line) + "\n" for line in _simulate(plan, seed)]
-            with index.open("a", encoding="utf-8") as stream:
-                stream.write("".join(made))
-        progress(number, plan.patients)
-    return plan.folder
+    seeds = range(plan.seed, plan.seed + plan.patients)
+    return simulate_missing(plan.folder, seeds, partial(_simulate, plan), progress)
 
 
 def packed(opacity: npt.NDArray[np.floating], peak: float) -> npt.NDArray[np.uint8]:
@@ -98,9 +89,9 @@ def _simulate(plan: VesselSetPlan, seed: int) -> list[dict[str, Any]]:
     from ClaireDSALib.simulator.case import take_run
 
     rng = np.random.default_rng([seed, 91])
-    split = _split(rng)
-    patient = _patient(plan, seed, split, rng)
-    look = _look(split, rng)
+    split = draw_split(SPLITS, rng)
+    patient = draw_patient(seed, split, rng, anatomy=plan.anatomy, head_share=_HEAD_SHARE)
+    look = draw_look(split, rng, unseen_share=UNSEEN_SHARE)
     lines = []
     for number, run_plan in enumerate(_plans(plan, look, rng)):
         run = take_run(patient, run_plan, f"run{number:02d}")
@@ -115,34 +106,6 @@ def _simulate(plan: VesselSetPlan, seed: int) -> list[dict[str, Any]]:
         line |= {"contrast": run.plan.contrast, "injected": run.plan.injection.vessel, "labels": run.labels}
         lines.append(line | {"duration_s": float(run.plan.times_s[-1])})
     return lines
-
-
-def _split(rng: np.random.Generator) -> str:
-    share = rng.random()
-    return next(name for name, limit in SPLITS if share <= limit)
-
-
-def _patient(plan: VesselSetPlan, seed: int, split: str, rng: np.random.Generator) -> Patient:
-    """A patient whose tree belongs to this split alone; procedural when the drawn tree belongs to another."""
-    from ClaireDSALib.simulator.case import Patient
-    from ClaireDSALib.simulator.dataset import split_of
-
-    trees = sorted({p.parent for p in plan.anatomy.rglob("*records.swc")}) if plan.anatomy else []
-    heads = sorted(plan.anatomy.rglob("*.nrrd")) if plan.anatomy else []
-    tree = trees[0] if trees and rng.random() < _TREE_SHARE else None
-    head = heads[0] if heads and split != "test" and rng.random() < _HEAD_SHARE else None
-    patient = Patient(seed, anatomy_dir=tree, head_ct=head)
-    if tree is not None and split_of(patient.anatomy.anatomy_id) != split:
-        return Patient(seed, head_ct=head)
-    return patient
-
-
-def _look(split: str, rng: np.random.Generator) -> str:
-    from ClaireDSALib.simulator.vendor import LOOKS
-
-    if split == "test" and rng.random() < UNSEEN_SHARE:
-        return UNSEEN_LOOK
-    return str(rng.choice(sorted(set(LOOKS) - {UNSEEN_LOOK})))
 
 
 def _plans(plan: VesselSetPlan, look: str, rng: np.random.Generator) -> Iterator[RunPlan]:
