@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -36,8 +37,19 @@ class AttenuationCurve:
         return (np.asarray(values, np.float64) * -self.slope).astype(np.float32)
 
     def table(self, dtype: np.dtype) -> npt.NDArray[np.float32]:
-        """Attenuation of every value of an unsigned integer type: (256,) or (65536,) float32."""
-        return self(np.arange(np.iinfo(dtype).max + 1, dtype=np.float64))
+        """Attenuation of every value of an unsigned integer type: (256,) or (65536,) float32, read-only."""
+        return _table(self, np.dtype(dtype))
+
+    def of_pixels(self, values: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.float32]:
+        """Attenuation of stored pixels, any shape; float32, in fresh memory."""
+        return np.take(self.table(values.dtype), values, mode="wrap")  # no value lies outside; wrapping skips the check
+
+
+@lru_cache(maxsize=16)
+def _table(curve: AttenuationCurve, dtype: np.dtype) -> npt.NDArray[np.float32]:
+    table = curve(np.arange(np.iinfo(dtype).max + 1, dtype=np.float64))
+    table.flags.writeable = False
+    return table
 
 
 def attenuation_curve(series: DsaSeries) -> AttenuationCurve:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ClaireDSALib.dsa.opacity_frames import OpacityArray, OpacityFrames, iter_opacity
+from ClaireDSALib.dsa.maps_held import held_courses
+from ClaireDSALib.dsa.maps_streamed import streamed_courses
+from ClaireDSALib.dsa.opacity_frames import OpacityArray, OpacityFrames, held
 from ClaireDSALib.dsa.series import DsaSeries
 
 Map = npt.NDArray[np.float32]
@@ -24,12 +26,6 @@ SMALLEST_PEAK = 0.03
 
 NOISE_SIGMAS = 5.0
 """A peak must also stand this far above the noise of the run; the largest of many noisy frames reaches 3."""
-
-_NOISE_PAIRS = 12
-"""Pairs of neighbouring frames from which the noise is measured."""
-
-_SAMPLE_STEP = 3
-"""Of the rows and columns the noise is measured on."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +64,10 @@ class TemporalMaps:
 def temporal_maps(
     series: DsaSeries, opacity_frames: OpacityFrames | npt.NDArray[np.floating], *, smallest_peak: float | None = None
 ) -> TemporalMaps:
-    """Compute the maps with memory for about a dozen pictures, whatever the length of the run.
+    """Compute the maps; the memory needed is that of about a dozen pictures, whatever the length of the run.
 
-    The frames are read twice: the second time the peak of every pixel is known, so that its neighbours in time
-    and the crossing of a tenth of it can be found.
+    Frames that lie in memory are measured only where there is contrast; others are read twice. Both ways give the
+    same numbers to the last bit.
 
     Parameters
     ----------
@@ -102,153 +98,34 @@ def temporal_maps(
     if tuple(frames.shape) != expected:
         msg = f"opacity must have the shape of the run {expected}; got {tuple(frames.shape)}"
         raise ValueError(msg)
-    totals, noise = _first_pass(frames, series.times_s)
-    least = max(SMALLEST_PEAK, NOISE_SIGMAS * noise) if smallest_peak is None else smallest_peak
-    contrast = totals.peak >= least
-    if series.valid_region is not None:
-        contrast &= series.valid_region
-    level = np.maximum(
-        ARRIVAL_FRACTION * totals.peak, min(ARRIVAL_SIGMAS * noise, ARRIVAL_SIGMAS / NOISE_SIGMAS * least)
+
+    def least(noise: float) -> float:
+        return max(SMALLEST_PEAK, NOISE_SIGMAS * noise) if smallest_peak is None else smallest_peak
+
+    def contrast_of(peak: Map, noise: float) -> tuple[npt.NDArray[np.bool_], Map]:
+        contrast = peak >= least(noise)
+        if series.valid_region is not None:
+            contrast &= series.valid_region
+        floor = min(ARRIVAL_SIGMAS * noise, ARRIVAL_SIGMAS / NOISE_SIGMAS * least(noise))
+        return contrast, np.maximum(ARRIVAL_FRACTION * peak, floor).astype(np.float32)
+
+    there = held(frames)
+    found = (
+        streamed_courses(frames, series.times_s, contrast_of)
+        if there is None
+        else held_courses(there, series.times_s, contrast_of)
     )
-    peak_time, arrival = _second_pass(frames, series.times_s, totals.peak_index, totals.peak, level.astype(np.float32))
+    contrast = found.contrast
     with np.errstate(invalid="ignore", divide="ignore"):
-        transit = totals.moment / totals.area - arrival
+        transit = found.moment / found.area - found.arrival
     return TemporalMaps(
-        time_to_peak_s=_where(contrast, peak_time),
-        arrival_time_s=_where(contrast, arrival),
-        peak_opacity=_where(contrast, totals.peak),
-        area_under_curve=_where(contrast, totals.area),
+        time_to_peak_s=_where(contrast, found.peak_time),
+        arrival_time_s=_where(contrast, found.arrival),
+        peak_opacity=_where(contrast, found.peak),
+        area_under_curve=_where(contrast, found.area),
         mean_transit_time_s=_where(contrast & (transit > 0), transit),
-        smallest_peak=float(least),
+        smallest_peak=float(least(found.noise)),
     )
-
-
-@dataclass(frozen=True)
-class _Totals:
-    """Per pixel, over the whole run."""
-
-    peak: npt.NDArray[np.float32]
-    peak_index: npt.NDArray[np.int32]
-    area: npt.NDArray[np.float32]
-    moment: npt.NDArray[np.float32]
-
-
-def _first_pass(frames: OpacityFrames, times_s: npt.NDArray[np.float64]) -> tuple[_Totals, float]:
-    shape = frames.shape[1:]
-    totals = _Totals(
-        np.full(shape, -np.inf, np.float32),
-        np.zeros(shape, np.int32),
-        np.zeros(shape, np.float32),
-        np.zeros(shape, np.float32),
-    )
-    weights, moments = _trapezoid_weights(times_s)
-    differences: list[float] = []
-    previous: npt.NDArray[np.float32] | None = None
-    for index, opacity in enumerate(iter_opacity(frames)):
-        np.copyto(totals.peak_index, index, where=opacity > totals.peak)
-        np.maximum(totals.peak, opacity, out=totals.peak)
-        if previous is not None and len(differences) < _NOISE_PAIRS:
-            differences.append(_spread(opacity - previous))
-        previous = opacity
-        positive = np.maximum(opacity, 0.0)
-        np.add(totals.area, weights[index] * positive, out=totals.area)
-        np.add(totals.moment, moments[index] * positive, out=totals.moment)
-    return totals, float(np.median(differences)) / np.sqrt(2) if differences else 0.0
-
-
-def _trapezoid_weights(
-    times_s: npt.NDArray[np.float64],
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Weight of every frame in the area, and in the first moment, of the polygon through the samples.
-
-    Of a straight line from ``a`` at t0 to ``b`` at t1: area ``(a + b) dt / 2`` and first moment
-    ``dt (a (2 t0 + t1) + b (t0 + 2 t1)) / 6``.
-    """
-    area, moment = np.zeros(len(times_s)), np.zeros(len(times_s))
-    dt, t0, t1 = np.diff(times_s), times_s[:-1], times_s[1:]
-    area[:-1] += dt / 2
-    area[1:] += dt / 2
-    moment[:-1] += dt * (2 * t0 + t1) / 6
-    moment[1:] += dt * (t0 + 2 * t1) / 6
-    return area.astype(np.float32), moment.astype(np.float32)
-
-
-def _second_pass(
-    frames: OpacityFrames,
-    times_s: npt.NDArray[np.float64],
-    peak_index: npt.NDArray[np.int32],
-    peak: npt.NDArray[np.float32],
-    level: npt.NDArray[np.float32],
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Refined time of the peak and arrival time, NaN where it was not seen."""
-    before, after = np.full(level.shape, np.nan, np.float32), np.full(level.shape, np.nan, np.float32)
-    arrival = _Arrival(level, peak_index, times_s)
-    last = int(peak_index.max(initial=0))
-    for index, opacity in enumerate(iter_opacity(frames, indices=range(min(last + 2, frames.shape[0])))):
-        np.copyto(before, opacity, where=peak_index == index + 1)
-        np.copyto(after, opacity, where=peak_index == index - 1)
-        arrival.add(index, opacity)
-    return _vertex(times_s, peak_index, before, peak, after), arrival.time_s()
-
-
-class _Arrival:
-    """First crossing of a level that lasts for a second frame, or is the peak itself."""
-
-    def __init__(
-        self, level: npt.NDArray[np.float32], peak_index: npt.NDArray[np.int32], times_s: npt.NDArray[np.float64]
-    ) -> None:
-        self._level, self._peak_index, self._times_s = level, peak_index, times_s
-        self._found = np.full(level.shape, np.nan, np.float32)
-        self._candidate = np.full(level.shape, np.nan, np.float32)
-        self._open = np.ones(level.shape, bool)
-        self._previous: npt.NDArray[np.float32] | None = None
-
-    def add(self, index: int, opacity: npt.NDArray[np.float32]) -> None:
-        above = opacity >= self._level
-        if self._previous is None:
-            self._from_start = above
-            self._open &= ~(above & (self._peak_index == 0))
-        else:
-            if index == 1:
-                self._open &= ~(self._from_start & above)
-            confirmed = self._open & np.isfinite(self._candidate) & (above | (self._peak_index == index - 1))
-            np.copyto(self._found, self._candidate, where=confirmed)
-            self._open &= ~confirmed
-            self._candidate.fill(np.nan)
-            rises = self._open & above & (self._previous < self._level)
-            low, high = self._previous[rises], opacity[rises]
-            t0, t1 = self._times_s[index - 1], self._times_s[index]
-            self._candidate[rises] = t0 + (t1 - t0) * (self._level[rises] - low) / (high - low)
-        self._previous = opacity
-
-    def time_s(self) -> npt.NDArray[np.float32]:
-        """(H, W); a crossing in the very last frame read counts, because nothing after it can deny it."""
-        return np.where(self._open & np.isfinite(self._candidate), self._candidate, self._found)
-
-
-def _vertex(
-    times_s: npt.NDArray[np.float64],
-    peak_index: npt.NDArray[np.int32],
-    before: npt.NDArray[np.float32],
-    peak: npt.NDArray[np.float32],
-    after: npt.NDArray[np.float32],
-) -> npt.NDArray[np.float32]:
-    """Time of the vertex of the parabola through the peak and its two neighbours, which need not be equally far."""
-    steps = np.diff(times_s)
-    left = np.concatenate([[np.nan], steps]).astype(np.float32)[peak_index]
-    right = np.concatenate([steps, [np.nan]]).astype(np.float32)[peak_index]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        fall_left, fall_right = peak - before, peak - after
-        step = 0.5 * (right**2 * fall_left - left**2 * fall_right) / (right * fall_left + left * fall_right)
-        inside = np.isfinite(step) & (step > -left) & (step < right)
-    return (times_s.astype(np.float32)[peak_index] + np.where(inside, step, 0.0)).astype(np.float32)
-
-
-def _spread(difference: npt.NDArray[np.float32]) -> float:
-    """Robust standard deviation of a picture, from every third row and column."""
-    sample = difference[::_SAMPLE_STEP, ::_SAMPLE_STEP]
-    sample = sample[sample != 0] if np.any(sample) else sample
-    return float(1.4826 * np.median(np.abs(sample - np.median(sample))))
 
 
 def _where(contrast: npt.NDArray[np.bool_], values: npt.NDArray[np.floating]) -> Map:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -13,7 +13,8 @@ from scipy import ndimage
 
 from ClaireDSALib.dsa.area_mean import area_mean
 from ClaireDSALib.dsa.displacement import Displacement, Rigid, resample
-from ClaireDSALib.dsa.opacity_frames import Opacity
+from ClaireDSALib.dsa.frame_memory import LIMIT_BYTES
+from ClaireDSALib.dsa.opacity_frames import Opacity, OpacityArray, iter_opacity
 from ClaireDSALib.dsa.phase_correlation import Aligner, align_to, prepared, wide_blur
 from ClaireDSALib.dsa.series import DsaSeries
 from ClaireDSALib.dsa.subtraction import MaskChoice, SubtractedFrames, subtract
@@ -70,6 +71,8 @@ class CorrectedFrames:
     displacements: tuple[Displacement | None, ...]
     steady: npt.NDArray[np.float32]
     """(H, W) 1 inside the picture, 0 near its border and its shutters, whose soft edges do not move along."""
+    array: npt.NDArray[np.float32] | None = None
+    """(T, H, W) the moved frames, once :meth:`held` has computed them."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -86,6 +89,8 @@ class CorrectedFrames:
 
     def read(self, index: int) -> Opacity:
         """Opacity of frame ``index`` (0-based), moved back onto the mask."""
+        if self.array is not None:
+            return self.array[index]
         displacement = self.displacements[index]
         if displacement is None or self.subtracted.covering[index] < 0:
             return self.subtracted.read(index)
@@ -94,6 +99,35 @@ class CorrectedFrames:
         opacity = resample(frame, displacement) - reference
         opacity[resample(self.steady, displacement) < _STEADY] = 0.0
         return self.subtracted.inside(opacity)
+
+    def held(self, limit_bytes: int = LIMIT_BYTES) -> CorrectedFrames:
+        """The same with its frames computed once and kept, read-only, when they fit into ``limit_bytes``."""
+        if self.array is not None or int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize > limit_bytes:
+            return self
+        array = np.empty(self.shape, np.float32)
+        for index, opacity in enumerate(iter_opacity(self)):
+            array[index] = opacity
+        array.flags.writeable = False
+        return replace(self, array=array)
+
+    @property
+    def in_memory(self) -> bool:
+        """True once the moved frames are kept."""
+        return self.array is not None
+
+    def courses(self, pixels: npt.NDArray[np.intp], frames: slice = slice(None)) -> npt.NDArray[np.float32]:
+        """Opacity over time ``(T, n)`` of n pixels, given by their place in the flattened picture."""
+        return self._kept().courses(pixels, frames)
+
+    def peak(self, indices: Sequence[int]) -> Opacity:
+        """Largest opacity ``(H, W)`` over some frames."""
+        return self._kept().peak(indices)
+
+    def _kept(self) -> OpacityArray:
+        if self.array is None:
+            msg = "single pixels of moved frames can be had once they are held; call held() first"
+            raise ValueError(msg)
+        return OpacityArray(self.array)
 
     def __iter__(self) -> Iterator[Opacity]:
         return (self.read(index) for index in range(self.n_frames))

@@ -104,6 +104,14 @@ def minip_of_array(frames: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return frames.min(axis=0)
 
 
+def picked(array: npt.NDArray, indices: Sequence[int]) -> npt.NDArray:
+    """Some frames of ``(T, ...)``, as a view where they are evenly spaced."""
+    steps = set(np.diff(indices).tolist())
+    if len(steps) <= 1 and (step := steps.pop() if steps else 1) > 0:
+        return array[indices[0] : indices[-1] + 1 : step]
+    return array[list(indices)]
+
+
 def _checked_frames(series: DsaSeries, frames: Iterable[int] | None) -> tuple[int, ...]:
     chosen = tuple(range(series.n_frames)) if frames is None else tuple(frames)
     if not chosen:
@@ -118,7 +126,7 @@ def _checked_frames(series: DsaSeries, frames: Iterable[int] | None) -> tuple[in
 def _project_array(
     array: npt.NDArray[Any], chosen: tuple[int, ...], kinds: Sequence[Kind]
 ) -> dict[str, npt.NDArray[Any]]:
-    part = array if chosen == tuple(range(len(array))) else array[list(chosen)]
+    part = picked(array, chosen)
     functions: dict[str, Callable[[], npt.NDArray[Any]]] = {
         "min": lambda: part.min(axis=0),
         "max": lambda: part.max(axis=0),

@@ -125,7 +125,8 @@ def segment_classical(
     region = _shrunk(valid_region, picture.shape)
     mask, threshold = _segment(picture, region)
     centerline = centerline_of(mask)
-    return VesselSegmentation(mask, centerline, threshold, measure(mask, spacing_mm, region=region))
+    measurements = measure(mask, spacing_mm, region=region, centerline=centerline)
+    return VesselSegmentation(mask, centerline, threshold, measurements)
 
 
 def without_small_pieces(mask: Mask) -> Mask:

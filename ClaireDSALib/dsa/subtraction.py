@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from ClaireDSALib.dsa.mask_choice import (
 )
 from ClaireDSALib.dsa.opacity_frames import Opacity, iter_opacity
 from ClaireDSALib.dsa.projection import minip
-from ClaireDSALib.dsa.series import DsaSeries, MaskOperation
+from ClaireDSALib.dsa.series import ArrayFrames, DsaSeries, MaskOperation
 
 __all__ = [
     "DISPLAY_BACKGROUND",
@@ -113,6 +114,46 @@ class SubtractedFrames:
         """Every frame: ``(T, H, W)`` float32. Costs the memory of the whole run; prefer iterating."""
         return np.stack(list(self))
 
+    @property
+    def in_memory(self) -> bool:
+        """True when the stored frames lie in memory and one fixed mask is taken off every covered one."""
+        return type(self.series.frames) is ArrayFrames and self.one_reference()
+
+    def courses(self, pixels: npt.NDArray[np.intp], frames: slice = slice(None)) -> npt.NDArray[np.float32]:
+        """Opacity over time of some pixels, for frames that lie in memory.
+
+        Parameters
+        ----------
+        pixels : (n,) intp ndarray
+            Places in the flattened picture.
+        frames : slice
+            Of the frames; all unless given.
+
+        Returns
+        -------
+        (T, n) float32 ndarray
+            The values that :meth:`read` gives.
+        """
+        stored = cast("ArrayFrames", self.series.frames).array[frames]
+        opacity = self.curve.of_pixels(stored.reshape(len(stored), -1)[:, pixels])
+        opacity -= self._fixed_reference().reshape(-1)[pixels]
+        opacity[np.array(self.covering)[frames] < 0] = 0.0
+        if self.region is not None:
+            opacity[:, ~self.region.reshape(-1)[pixels]] = 0.0
+        return opacity
+
+    def peak(self, indices: Sequence[int]) -> Opacity:
+        """Largest opacity over some frames, when one fixed mask is taken off: the darkest stored value tells it."""
+        covered = [index for index in indices if self.covering[index] >= 0]
+        if not covered:
+            return np.zeros(self.shape[1:], np.float32)
+        darkest = minip(self.series, frames=covered)
+        peak = self.inside(self.curve.of_pixels(darkest) - self._fixed_reference())
+        return peak if len(covered) == len(indices) else np.maximum(peak, np.float32(0.0))
+
+    def _fixed_reference(self) -> npt.NDArray[np.float32]:
+        return self.reference(next(index for index, number in enumerate(self.covering) if number >= 0))
+
     def one_reference(self) -> bool:
         """True when one fixed reference serves every covered frame, so that the minimum commutes with it."""
         used = {number for number in self.covering if number >= 0}
@@ -191,9 +232,7 @@ def subtracted_minip(
     covered = [index for index, number in enumerate(subtracted.covering) if number >= 0]
     if not subtracted.one_reference():
         return _running_maximum(subtracted, covered)
-    darkest = minip(series, frames=covered)
-    attenuation = subtracted.curve.table(darkest.dtype)[darkest]
-    return subtracted.inside(attenuation - subtracted.reference(covered[0]))
+    return subtracted.peak(covered)
 
 
 def to_display(opacity: npt.NDArray[np.floating]) -> npt.NDArray[np.uint16]:
@@ -223,7 +262,7 @@ def _attenuation(series: DsaSeries, curve: AttenuationCurve, index: int, averagi
     """Attenuation of one frame, or of the mean of ``averaging`` frames from it on (PS3.3 (0028,6112))."""
     if averaging <= 1:
         frame = series.frame(index)
-        return curve.table(frame.dtype)[frame]
+        return curve.of_pixels(frame)
     return curve(_mean(series, range(index, min(index + averaging, series.n_frames))))
 
 

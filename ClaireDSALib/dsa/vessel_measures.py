@@ -22,7 +22,13 @@ def centerline_of(mask: Mask) -> Mask:
     return skeletonize(np.asarray(mask, bool))
 
 
-def measure(mask: Mask, spacing_mm: tuple[float, float] | None = None, *, region: Mask | None = None) -> Measurements:
+def measure(
+    mask: Mask,
+    spacing_mm: tuple[float, float] | None = None,
+    *,
+    region: Mask | None = None,
+    centerline: Mask | None = None,
+) -> Measurements:
     """Measure a vessel mask.
 
     Parameters
@@ -32,6 +38,8 @@ def measure(mask: Mask, spacing_mm: tuple[float, float] | None = None, *, region
         Pixel spacing at the plane of the vessels; without it lengths in millimetres are None.
     region : (H, W) bool ndarray, optional
         Where there is a picture; everywhere unless given.
+    centerline : (H, W) bool ndarray, optional
+        What :func:`centerline_of` gives for the mask, when it is there already.
 
     Returns
     -------
@@ -51,7 +59,7 @@ def measure(mask: Mask, spacing_mm: tuple[float, float] | None = None, *, region
     if spacing_mm is not None and min(spacing_mm) <= 0:
         msg = f"pixel spacing must be positive; got {spacing_mm}"
         raise ValueError(msg)
-    line = centerline_of(mask)
+    line = centerline_of(mask) if centerline is None else centerline
     size = mask.size if region is None else int(np.count_nonzero(region))
     unit = (1.0, 1.0)
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -121,13 +122,7 @@ def read_catalogue(path: Path, *, origin: str) -> list[CatalogueEntry]:
     """Entries of one catalogue file; an absent file has none."""
     if not path.is_file():
         return []
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        msg = f"model catalogue {path} is not valid JSON ({error}); repair or delete it"
-        raise BundleError(msg) from error
-    validate(data, path)
-    return [_entry(item, path.parent, origin) for item in data["models"]]
+    return list(_entries(path.read_text(encoding="utf-8"), path, origin))
 
 
 def validate(data: Any, path: Path) -> None:
@@ -171,6 +166,19 @@ def put_entry(path: Path, entry: CatalogueEntry, *, origin: str, first: bool = F
     """
     others = [known for known in read_catalogue(path, origin=origin) if known.name != entry.name]
     write_catalogue(path, [entry, *others] if first else [*others, entry])
+
+
+@lru_cache(maxsize=8)
+def _entries(text: str, path: Path, origin: str) -> tuple[CatalogueEntry, ...]:
+    """Entries of a catalogue's text; every run asks for them several times, and checking them takes longer than
+    some of its networks."""
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        msg = f"model catalogue {path} is not valid JSON ({error}); repair or delete it"
+        raise BundleError(msg) from error
+    validate(data, path)
+    return tuple(_entry(item, path.parent, origin) for item in data["models"])
 
 
 def _entry(item: Mapping[str, Any], folder: Path, origin: str) -> CatalogueEntry:

@@ -48,7 +48,6 @@ class Cleaning:
             return np.zeros(probability.shape, bool)
         keep = np.bincount(labels.ravel()) >= self.smallest_fraction * probability.size
         if self.seed > threshold:
-            strongest = ndimage.maximum(probability, labels, np.arange(count + 1))
-            keep &= np.asarray(strongest) >= self.seed
+            keep &= np.bincount(labels[probability >= self.seed], minlength=count + 1) > 0
         keep[0] = False
         return keep[labels]

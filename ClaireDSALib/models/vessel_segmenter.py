@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from ClaireDSALib.models.known_bundle import load_known
 from ClaireDSALib.models.onnx_session import open_session
 from ClaireDSALib.models.vessel_cleaning import Cleaning
 from ClaireDSALib.models.vessel_input import MAX_WORK_PX, MIN_WORK_PX, prepare_vessels
-from ClaireDSALib.models.vessel_sequence import early_and_late, one_per_second
+from ClaireDSALib.models.vessel_sequence import early_and_late_of_run
 
 if TYPE_CHECKING:
     from ClaireDSALib.dsa.opacity_frames import OpacityFrames
@@ -54,9 +55,12 @@ class VesselProbabilities:
 
     def mask(self, channel: str) -> npt.NDArray[np.bool_]:
         """(H, W) mask of one channel: the vessels cleaned of pieces that are none; arteries and veins inside them."""
-        vessels = self.cleaning.mask(self.maps[0], self.thresholds[0])
         number = CHANNELS.index(channel)
-        return vessels if number == 0 else vessels & (self.maps[number] >= self.thresholds[number])
+        return self._vessels if number == 0 else self._vessels & (self.maps[number] >= self.thresholds[number])
+
+    @cached_property
+    def _vessels(self) -> npt.NDArray[np.bool_]:
+        return self.cleaning.mask(self.maps[0], self.thresholds[0])
 
 
 class VesselSegmenter:
@@ -157,7 +161,7 @@ class VesselSegmenter:
             Their true times.
         """
         known = self.uses_times and frames is not None and times_s is not None and len(times_s) >= _FEWEST_FRAMES
-        times = early_and_late(one_per_second(frames, times_s)) if known else None  # type: ignore[arg-type]
+        times = early_and_late_of_run(frames, times_s) if known else None  # type: ignore[arg-type]
         return self.segment(opacity, valid_region, times=times)
 
     def _logits(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from ClaireDSALib.dsa.opacity_frames import OpacityFrames, iter_opacity
+from ClaireDSALib.dsa.opacity_frames import OpacityFrames, PixelFrames, held, iter_opacity, peak_opacity
 
 STEP_S = 1.0
 MAX_FRAMES = 20
@@ -77,17 +77,47 @@ def early_and_late(frames: Iterable[npt.NDArray[np.floating]]) -> npt.NDArray[np
     ValueError
         Without a frame.
     """
-    held = [np.asarray(frame, np.float16) for frame in frames]
-    if not held:
+    samples = [np.asarray(frame, np.float16) for frame in frames]
+    if not samples:
         msg = "early and late parts need at least one frame; got none"
         raise ValueError(msg)
+    early, late = _parts(np.array([_strength(sample[::2, ::2]) for sample in samples]))
+    after = samples[late] or [np.zeros_like(samples[0])]
+    return np.stack([np.max(samples[early], axis=0), np.max(after, axis=0)]).astype(np.float32)
+
+
+def early_and_late_of_run(frames: OpacityFrames, times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Early and late peak opacity of a run: :func:`early_and_late` of :func:`one_per_second`, to the last bit.
+
+    Frames that lie in memory are not put together one by one: when contrast arrives is read off every other row and
+    column, and the peak over samples that are frames of the run needs no subtraction of each.
+
+    Parameters
+    ----------
+    frames : OpacityFrames
+        Opacity of every frame, contrast positive.
+    times_s : (T,) float ndarray
+        True times, increasing.
+
+    Returns
+    -------
+    (2, H, W) float32 ndarray
+
+    Raises
+    ------
+    ValueError
+        For fewer than two frames.
+    """
+    times = np.asarray(times_s, np.float64)
+    there = held(frames)
+    if there is None or len(times) < 2 or len(grid := sample_times(times)) > MAX_FRAMES:
+        return early_and_late(one_per_second(frames, times_s))
     strength = np.array(
-        [float(np.percentile(frame[::2, ::2].astype(np.float32), _STRONGEST_PERCENTILE)) for frame in held]
+        [_strength(np.asarray(thin, np.float16)) for thin in _interpolated(_Thinned(there), times, grid)]
     )
-    arrival = int(np.argmax(strength >= _ARRIVED_SHARE * strength.max()))
-    early = held[: arrival + int(EARLY_UNTIL_S / STEP_S) + 1]
-    late = held[arrival + int(LATE_FROM_S / STEP_S) :] or [np.zeros_like(held[0])]
-    return np.stack([np.max(early, axis=0), np.max(late, axis=0)]).astype(np.float32)
+    early, late = _parts(strength)
+    pictures = [_peak_of_samples(frames, times, grid[part]) for part in (early, late)]
+    return np.stack(pictures).astype(np.float16).astype(np.float32)
 
 
 def sample_times(times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -100,20 +130,69 @@ def sample_times(times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def _interpolated(
     frames: OpacityFrames, times: npt.NDArray[np.float64], grid: npt.NDArray[np.float64]
 ) -> Iterator[npt.NDArray[np.float32]]:
-    left = np.clip(np.searchsorted(times, grid, side="right") - 1, 1, len(times) - 1)
-    right = np.minimum(left + 1, len(times) - 1)
+    left, right, weights = _between(times, grid)
     needed = np.unique(np.concatenate([left, right]))
     stream = zip(needed, iter_opacity(frames, needed.tolist()), strict=True)
-    held: dict[int, npt.NDArray[np.float32]] = {}
-    for sample, a, b in zip(grid, left, right, strict=True):
-        while b not in held:
+    there: dict[int, npt.NDArray[np.float32]] = {}
+    for weight, a, b in zip(weights, left, right, strict=True):
+        while b not in there:
             number, frame = next(stream)
-            held[int(number)] = frame
-        for old in [number for number in held if number < a]:
-            del held[old]
-        gap = times[b] - times[a]
-        weight = np.float32((sample - times[a]) / gap) if gap > 0 else np.float32(0)
-        yield held[a] if weight <= 0 else held[a] * (1 - weight) + held[b] * weight
+            there[int(number)] = frame
+        for old in [number for number in there if number < a]:
+            del there[old]
+        yield there[a] if weight <= 0 else there[a] * (1 - weight) + there[b] * weight
+
+
+def _between(
+    times: npt.NDArray[np.float64], grid: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+    """Frames on both sides of every sample, and the weight of the later one; 0 where the sample is a frame."""
+    left = np.clip(np.searchsorted(times, grid, side="right") - 1, 1, len(times) - 1)
+    right = np.minimum(left + 1, len(times) - 1)
+    gap = times[right] - times[left]
+    share = np.divide(grid - times[left], gap, out=np.zeros(len(grid)), where=gap > 0)
+    return left, right, share.astype(np.float32)
+
+
+def _parts(strength: npt.NDArray[np.floating]) -> tuple[slice, slice]:
+    """Samples of the early and of the late part, from the strongest opacity of each sample."""
+    arrival = int(np.argmax(strength >= _ARRIVED_SHARE * strength.max()))
+    return slice(0, arrival + int(EARLY_UNTIL_S / STEP_S) + 1), slice(arrival + int(LATE_FROM_S / STEP_S), None)
+
+
+def _strength(thinned: npt.NDArray[np.float16]) -> float:
+    return float(np.percentile(thinned.astype(np.float32), _STRONGEST_PERCENTILE))
+
+
+def _peak_of_samples(
+    frames: OpacityFrames, times: npt.NDArray[np.float64], grid: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float32]:
+    """Largest opacity over samples; those that are frames together, the others one by one."""
+    if not len(grid):
+        return np.zeros(frames.shape[1:], np.float32)
+    left, _, weights = _between(times, grid)
+    pictures = list(left[weights <= 0])
+    peaks = [peak_opacity(frames, pictures)] if pictures else []
+    for sample in _interpolated(frames, times, grid[weights > 0]):
+        peaks = [np.maximum(peaks[0], sample) if peaks else sample]
+    return peaks[0]
+
+
+class _Thinned:
+    """Every other row and column of frames in memory."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, frames: PixelFrames) -> None:
+        height, width = frames.shape[1:]
+        self._frames = frames
+        places = np.arange(height * width).reshape(height, width)[::2, ::2]
+        self._pixels = places.reshape(-1)
+        self.shape = (frames.shape[0], *places.shape)
+
+    def read(self, index: int) -> npt.NDArray[np.float32]:
+        """Thinned opacity of frame ``index``."""
+        return self._frames.courses(self._pixels, slice(index, index + 1)).reshape(self.shape[1:])
 
 
 def _with_most_contrast(

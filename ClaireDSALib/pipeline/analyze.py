@@ -39,6 +39,7 @@ from ClaireDSALib.pipeline.report import (
     SkippedRecord,
 )
 from ClaireDSALib.pipeline.settings import Settings
+from ClaireDSALib.pipeline.side_by_side import SharedProgress, side_by_side
 from ClaireDSALib.pipeline.steps import STEPS, RunState
 
 if TYPE_CHECKING:
@@ -69,9 +70,11 @@ def analyze(
     settings : Settings, optional
     pairs, skipped : what the reader found beside the runs; they go into the report.
     progress : callable taking a Progress
+        Called from several threads, one at a time.
     cancel : callable; when it returns True the analysis raises Cancelled at the next step.
+        Called from several threads.
     on_run : callable, optional
-        Called with the report and the arrays of each run as soon as it is finished.
+        Called with the report and the arrays of each run as soon as it and those before it are finished.
     models : ModelSet, optional
         Warm models to reuse over several cases.
 
@@ -92,14 +95,21 @@ def analyze(
     arrays: dict[str, Mapping[str, np.ndarray]] = {}
     findings: dict[str, SequenceFindings] = {}
     states: dict[str, RunState] = {}
-    for number, one in enumerate(series):
-        state, report = _analyze_run(one, settings, models, _part(progress, number, len(series), one.run_id), cancel)
-        found = state.arrays
-        states[one.run_id] = state
+    board = SharedProgress(progress, len(series))
+
+    def analyze_one(numbered: tuple[int, DsaSeries], cancelled: CancelCheck) -> tuple[RunState, RunReport]:
+        number, one = numbered
+        answer = _analyze_run(one, settings, models, board.of_run(number, one.run_id), cancelled)
+        board.finish(number)
+        return answer
+
+    for state, report in side_by_side(analyze_one, tuple(enumerate(series)), cancel):
+        run_id, found = report.run_id, state.arrays
+        states[run_id] = state
         runs.append(report)
-        arrays[one.run_id] = found
+        arrays[run_id] = found
         if state.findings is not None:
-            findings[one.run_id] = state.findings
+            findings[run_id] = state.findings
         if on_run is not None:
             on_run(report, found)
     reperfusion, compared = compare_before_after(states, settings.before_after) if settings.perfusion else ((), {})
@@ -142,17 +152,11 @@ def _analyze_run(
                 raise
             error = f"{name} failed: {problem or type(problem).__name__}"
             break
+    state.release()
     report = state.report()
     if error:
         report = dataclasses.replace(report, error=error)
     return state, report
-
-
-def _part(progress: ProgressCallback, number: int, total: int, run_id: str) -> Callable[[float, str], None]:
-    def tell(fraction: float, step: str) -> None:
-        progress(Progress((number + fraction) / total, step, run_id))
-
-    return tell
 
 
 def _device(models: ModelSet) -> str:

@@ -6,6 +6,7 @@ Running out of GPU memory is not one either: the step is repeated on the CPU and
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +24,9 @@ Result = TypeVar("Result")
 
 LoadClassifier = Callable[..., Any]
 
+_TASKS = ("labels", "quality", "vessels", "thrombus")
+"""In the order in which the steps of a run need them."""
+
 
 @dataclass
 class ModelSet:
@@ -39,6 +43,8 @@ class ModelSet:
     load_segmenter: LoadClassifier | None = None
     load_quality_reader: LoadClassifier | None = None
     _models: dict[tuple[str, str, str], Any] = field(default_factory=dict)
+    _loading: Any = field(default_factory=threading.RLock, repr=False)
+    """Held while a model is loaded: runs of a case are analysed side by side."""
     fallbacks: list[str] = field(default_factory=list)
     """Sentences about steps repeated on a smaller device, in order."""
 
@@ -115,23 +121,25 @@ class ModelSet:
         return taken
 
     def records(self) -> tuple[ModelRecord, ...]:
-        """Bundles loaded so far."""
+        """Bundles loaded so far, in the order of the steps."""
+        loaded = sorted(self._models.items(), key=lambda item: _TASKS.index(item[0][0]))
         return tuple(
             ModelRecord(name=m.name, version=m.version, sha256=m.sha256, task=task, engine=m.engine, device=m.device)
-            for (task, _, _), m in self._models.items()
+            for (task, _, _), m in loaded
         )
 
     def _model(self, task: str, bundle: str, device: str) -> Any:
         key = (task, bundle, device)
-        if key not in self._models:
-            load = {
-                "labels": self.load_classifier or _load_classifier,
-                "thrombus": self.load_sequence_reader or _load_sequence_reader,
-                "vessels": self.load_segmenter or _load_segmenter,
-                "quality": self.load_quality_reader or _load_quality_reader,
-            }[task]
-            self._models[key] = load(bundle, device=device)
-        return self._models[key]
+        with self._loading:
+            if (model := self._models.get(key)) is None:
+                load = {
+                    "labels": self.load_classifier or _load_classifier,
+                    "thrombus": self.load_sequence_reader or _load_sequence_reader,
+                    "vessels": self.load_segmenter or _load_segmenter,
+                    "quality": self.load_quality_reader or _load_quality_reader,
+                }[task]
+                model = self._models[key] = load(bundle, device=device)
+        return model
 
     def _with_fallback(self, run: Callable[[str], Result], device: str, step: str) -> Result:
         try:

@@ -43,6 +43,7 @@ class RunState:
     """One run while it is analysed; becomes a :class:`RunReport` at the end."""
 
     series: DsaSeries
+    """The run; its frames lie in memory after the first step when they fit."""
     settings: Settings
     models: ModelSet
     cancel: CancelCheck
@@ -71,6 +72,11 @@ class RunState:
     motion: str = "none"
     notes: list[str] = field(default_factory=list)
     timings_s: dict[str, float] = field(default_factory=dict)
+    acquired: DsaSeries = field(init=False)
+    """The run as it was handed in."""
+
+    def __post_init__(self) -> None:
+        self.acquired = self.series
 
     def add(self, name: str, array: npt.NDArray[Any], description: str) -> None:
         """Keep an array under a name with one line that says what it is."""
@@ -80,11 +86,19 @@ class RunState:
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Time a step; stop here when the user cancelled."""
-        if self.cancel():
-            raise Cancelled
+        self.cancel_here()
         start = time.perf_counter()
         yield
         self.timings_s[name] = round(time.perf_counter() - start, 4)
+
+    def cancel_here(self) -> None:
+        """Stop when the user cancelled."""
+        if self.cancel():
+            raise Cancelled
+
+    def release(self) -> None:
+        """Let go of the frames, which no later step reads; what was found stays."""
+        self.series, self.opacity_frames, self.small = self.acquired, None, None
 
     def report(self) -> RunReport:
         return RunReport(
@@ -136,11 +150,12 @@ def describe_acquisition(series: DsaSeries, *, mask: Any = None, motion: str = "
 
 
 def project(state: RunState) -> None:
-    """MinIP of the frames as stored."""
-    from ClaireDSALib.dsa.projection import minip
+    """MinIP of the frames as stored; decodes them once for all steps when they fit into memory."""
+    from ClaireDSALib.dsa.frame_memory import hold_frames
 
     with state.step("project"):
-        state.add("minip", minip(state.series), "(H, W) minimum over time of the stored values, contrast dark")
+        state.series, darkest = hold_frames(state.series)
+        state.add("minip", darkest, "(H, W) minimum over time of the stored values, contrast dark")
 
 
 def subtract(state: RunState) -> None:
@@ -402,6 +417,7 @@ def _vessels_by_network(state: RunState, bundle: str) -> Vessels:
     centerline = segmentation.centerline_of(mask)
     state.add("vessels", mask, "(H, W) bool vessel mask")
     state.add("centerline", centerline, "(H, W) bool centre lines of the vessel mask")
+    state.cancel_here()
     apart = "artery" in found.channels
     if apart:
         state.add("arteries", found.mask("artery"), "(H, W) bool artery mask, may overlap the veins")
@@ -414,7 +430,7 @@ def _vessels_by_network(state: RunState, bundle: str) -> Vessels:
         artery_array="arteries" if apart else "",
         vein_array="veins" if apart else "",
         threshold=found.thresholds[0],
-        **_measures(mask, state),
+        **_measures(mask, centerline, state),
     )
 
 
@@ -422,15 +438,16 @@ def _vessels_fast(state: RunState, found: QualityFindings) -> Vessels:
     from ClaireDSALib.dsa import segmentation
 
     mask = found.mask()
+    centerline = segmentation.centerline_of(mask)
     state.add("vessels", mask, "(H, W) bool vessel mask")
-    state.add("centerline", segmentation.centerline_of(mask), "(H, W) bool centre lines of the vessel mask")
+    state.add("centerline", centerline, "(H, W) bool centre lines of the vessel mask")
     state.add("vessel_probability", found.vessels, "(H, W) float32 probability of a vessel, 0 to 1")
     return Vessels(
         method=f"fast {state.quality.method}" if state.quality is not None else "fast network",
         array="vessels",
         centerline_array="centerline",
         threshold=found.threshold,
-        **_measures(mask, state),
+        **_measures(mask, centerline, state),
     )
 
 
@@ -450,14 +467,14 @@ def _vessels_classically(state: RunState) -> Vessels:
         array="vessels",
         centerline_array="centerline",
         threshold=float(found.threshold),
-        **_measures(found.mask, state),
+        **_measures(found.mask, found.centerline, state),
     )
 
 
-def _measures(mask: npt.NDArray[np.bool_], state: RunState) -> dict[str, Any]:
+def _measures(mask: npt.NDArray[np.bool_], centerline: npt.NDArray[np.bool_], state: RunState) -> dict[str, Any]:
     from ClaireDSALib.dsa import segmentation
 
-    return dict(segmentation.measure(mask, state.series.geometry.pixel_spacing_mm))
+    return dict(segmentation.measure(mask, state.series.geometry.pixel_spacing_mm, centerline=centerline))
 
 
 def _why_left_out(state: RunState) -> str:
@@ -486,7 +503,7 @@ def _shows_motion(state: RunState) -> bool:
 
 def _correct_motion(state: RunState, method: Method) -> None:
     """Replace the frames of the run by corrected ones; a run whose mask cannot be moved is left as it is."""
-    from ClaireDSALib.dsa.motion import correct_motion
+    from ClaireDSALib.dsa.motion import CorrectedFrames, correct_motion
 
     if state.mask is None or state.series.subtraction_state == "subtracted":
         return
@@ -494,13 +511,16 @@ def _correct_motion(state: RunState, method: Method) -> None:
     if not result.applied:
         state.notes.append("Motion correction was tried and left out: it did not reduce the residual.")
         return
-    state.opacity_frames = result.frames
+    state.opacity_frames = result.frames.held() if isinstance(result.frames, CorrectedFrames) else result.frames
     state.motion = result.method
     state.add("motion_shifts", np.asarray(result.shifts, np.float32), "(T, 2) float32 (row, column) shift, px")
 
 
 def _show_corrected(state: RunState) -> None:
-    _show_opacity(state, _peak_opacity(state))
+    from ClaireDSALib.dsa.opacity_frames import peak_opacity
+
+    state.cancel_here()
+    _show_opacity(state, peak_opacity(state.opacity_frames))
 
 
 def _show_opacity(state: RunState, peak: npt.NDArray[np.float32]) -> None:
@@ -510,16 +530,3 @@ def _show_opacity(state: RunState, peak: npt.NDArray[np.float32]) -> None:
     state.add(
         "subtracted_minip", to_display(peak), "(H, W) uint16 subtracted minimum intensity projection, contrast dark"
     )
-
-
-def _peak_opacity(state: RunState) -> npt.NDArray[np.float32]:
-    peak: npt.NDArray[np.float32] | None = None
-    for index in range(state.series.n_frames):
-        if state.cancel():
-            raise Cancelled
-        frame = state.opacity_frames.read(index)
-        peak = frame.copy() if peak is None else np.maximum(peak, frame, out=peak)
-    if peak is None:
-        msg = "a run without frames has no opacity"
-        raise ValueError(msg)
-    return peak

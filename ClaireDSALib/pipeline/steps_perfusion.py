@@ -66,13 +66,11 @@ def show_arteries(state: RunState) -> None:
     if not frames:
         state.notes.append("No arterial projection: no frame is in the arterial phase.")
         return
-    from ClaireDSALib.dsa.opacity_frames import iter_opacity
+    from ClaireDSALib.dsa.opacity_frames import peak_opacity
     from ClaireDSALib.dsa.subtraction import to_display
 
     with state.step("arteries"):
-        peak = np.full(state.series.shape, -np.inf, np.float32)
-        for frame in iter_opacity(state.opacity_frames, indices=frames):
-            np.maximum(peak, frame, out=peak)
+        peak = peak_opacity(state.opacity_frames, frames)
         what = f"frames {frames[0] + 1} to {frames[-1] + 1}"
         state.add("arterial_minip", to_display(peak), f"(H, W) uint16 subtracted projection of the arterial {what}")
         if state.vessels is not None and not state.vessels.artery_array:
