@@ -10,6 +10,17 @@ import typer
 
 from ClaireDSALib.cli.console import BAD_USAGE, DONE, NOTHING_USABLE, SOME_FAILED, bar, complain, say, say_json
 from ClaireDSALib.cli.pacs_runs import fetch_studies, listen_settings, serve, show_or_retry
+from ClaireDSALib.cli.remote_options import (
+    Certificate,
+    Key,
+    PasswordFile,
+    PlainSecrets,
+    TokenFile,
+    User,
+    remote_from,
+    web_only,
+    with_remote,
+)
 from ClaireDSALib.pacs.remote import Remote
 from ClaireDSALib.pacs.tls import TlsFiles
 
@@ -22,18 +33,6 @@ listen_app = typer.Typer(**_OPTIONS)
 fetch_app = typer.Typer(**_OPTIONS)
 push_app = typer.Typer(**_OPTIONS)
 
-_Certificate = Annotated[Path | None, typer.Option("--cert", help="Own TLS certificate, PEM with its chain.")]
-_Key = Annotated[Path | None, typer.Option("--key", help="Private key of --cert, PEM.")]
-_Authorities = Annotated[
-    Path | None, typer.Option("--ca", help="Certificates that sign the other side's, PEM; the system's else.")
-]
-_User = Annotated[str, typer.Option("--user", help="User for basic authentication.")]
-_Password = Annotated[Path | None, typer.Option("--password-file", help="File with the user's password.")]
-_Token = Annotated[Path | None, typer.Option("--token-file", help="File with a bearer token.")]
-_PlainSecrets = Annotated[
-    bool, typer.Option("--plain-secrets", help="Allow a password or token over unencrypted HTTP.")
-]
-_OwnTitle = Annotated[str, typer.Option("--aet", help="Own AE title.")]
 _Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
@@ -60,18 +59,18 @@ def listen(
     health_port: Annotated[
         int | None, typer.Option(help="Port of /healthz and /metrics on this machine; -1 for none [11113].")
     ] = None,
-    cert: _Certificate = None,
-    key: _Key = None,
+    cert: Certificate = None,
+    key: Key = None,
     ca: Annotated[
         Path | None, typer.Option("--ca", help="Certificates that sign the peers'; then every peer must bring one.")
     ] = None,
     to_ca: Annotated[
         Path | None, typer.Option("--to-ca", help="Certificates that sign the destinations'; the system's else.")
     ] = None,
-    user: _User = "",
-    password_file: _Password = None,
-    token_file: _Token = None,
-    plain_secrets: _PlainSecrets = False,
+    user: User = "",
+    password_file: PasswordFile = None,
+    token_file: TokenFile = None,
+    plain_secrets: PlainSecrets = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
     status: Annotated[bool, typer.Option("--status", help="Show the studies in the folder and stop.")] = False,
     retry: Annotated[
@@ -96,7 +95,7 @@ def listen(
                 "health_port": health_port,
                 "peers": peer,
                 "tls": TlsFiles(**own_tls) if cert is not None or ca is not None else None,
-                "destinations": [Remote(url, tls=TlsFiles(**towards), **_web_only(url, remote)) for url in to or ()]
+                "destinations": [Remote(url, tls=TlsFiles(**towards), **web_only(url, remote)) for url in to or ()]
                 or None,
             },
             device,
@@ -110,8 +109,9 @@ def listen(
 
 
 @fetch_app.command()
+@with_remote
 def fetch(
-    url: Annotated[
+    url: Annotated[  # noqa: ARG001 - becomes the remote
         str,
         typer.Argument(help="dicomweb+https://host/path, with /studies/UID for one study; or dicom://TITLE@host:port."),
     ],
@@ -128,26 +128,11 @@ def fetch(
     review: Annotated[
         Path | None, typer.Option("--review", help="Analyse what was fetched and write the review to this folder.")
     ] = None,
-    aet: _OwnTitle = "CLAIRE_DSA",
-    user: _User = "",
-    password_file: _Password = None,
-    token_file: _Token = None,
-    plain_secrets: _PlainSecrets = False,
-    cert: _Certificate = None,
-    key: _Key = None,
-    ca: _Authorities = None,
     as_json: _Json = False,
+    *,
+    remote: Remote,
 ) -> None:
     """Fetch studies by DICOMweb or C-GET; called again, it goes on where it was interrupted."""
-    remote = _remote(
-        url,
-        user=user,
-        password_file=password_file,
-        token_file=token_file,
-        plain_secrets=plain_secrets,
-        tls=(cert, key, ca),
-        own_ae_title=aet,
-    )
     code = fetch_studies(
         remote, out, studies=study or (), where=where or (), most=most, everything=everything, as_json=as_json
     )
@@ -159,34 +144,22 @@ def fetch(
 
 
 @push_app.command()
+@with_remote
 def push(
     path: Annotated[
         Path, typer.Argument(help="DICOM file or folder; files that are no DICOM are listed.", exists=True)
     ],
-    url: Annotated[str, typer.Argument(help="dicomweb+https://host/path or dicom://TITLE@host:port.")],
-    aet: _OwnTitle = "CLAIRE_DSA",
-    user: _User = "",
-    password_file: _Password = None,
-    token_file: _Token = None,
-    plain_secrets: _PlainSecrets = False,
-    cert: _Certificate = None,
-    key: _Key = None,
-    ca: _Authorities = None,
+    url: Annotated[  # noqa: ARG001 - becomes the remote
+        str, typer.Argument(help="dicomweb+https://host/path or dicom://TITLE@host:port.")
+    ],
     as_json: _Json = False,
+    *,
+    remote: Remote,
 ) -> None:
     """Send files to a PACS by STOW-RS or C-STORE, byte for byte as they are."""
     from ClaireDSALib.pacs.destination import destination_for
     from ClaireDSALib.pacs.push import push_files
 
-    remote = _remote(
-        url,
-        user=user,
-        password_file=password_file,
-        token_file=token_file,
-        plain_secrets=plain_secrets,
-        tls=(cert, key, ca),
-        own_ae_title=aet,
-    )
     files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
     destination = destination_for(remote)
     try:
@@ -209,7 +182,7 @@ def push(
 
 def fetch_for_view(url: str, folder: Path, **options: Any) -> Path:
     """Bring the study that an address names into a folder, for the viewer; leaves the program when that fails."""
-    remote = _remote(url, **options)
+    remote = remote_from(url, **options)
     if not remote.study_uid:
         complain(f"the address must name a study: {remote.shown}/studies/UID")
         raise typer.Exit(BAD_USAGE)
@@ -217,20 +190,3 @@ def fetch_for_view(url: str, folder: Path, **options: Any) -> Path:
     if code not in (DONE, SOME_FAILED):
         raise typer.Exit(code)
     return folder / remote.study_uid
-
-
-def _remote(
-    url: str, *, tls: tuple[Path | None, Path | None, Path | None] = (None, None, None), **options: Any
-) -> Remote:
-    try:
-        return Remote(url, tls=TlsFiles(*tls), **_web_only(url, options))
-    except ValueError as problem:
-        complain(str(problem))
-        raise typer.Exit(BAD_USAGE) from problem
-
-
-def _web_only(url: str, options: dict[str, Any]) -> dict[str, Any]:
-    """DIMSE has no users and tokens; they are for the web addresses of the same call."""
-    if not url.startswith(("dicom://", "dicoms://")):
-        return options
-    return {name: value for name, value in options.items() if name == "own_ae_title"}
