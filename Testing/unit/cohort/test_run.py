@@ -10,8 +10,9 @@ import time
 
 import pytest
 
-from ClaireDSALib.cohort.journal import read_account
+from ClaireDSALib.cohort.journal import entries, read_account
 from ClaireDSALib.cohort.run import CohortBusyError
+from ClaireDSALib.cohort.store import Store
 from Testing.unit.cohort.conftest import ROOT
 
 pytest.importorskip("pyarrow", reason="cohorts need pyarrow")
@@ -35,26 +36,54 @@ def _kill_when(process, journal, done):
     return True
 
 
+def _interrupted(journal):
+    """Units that each call but the last began and left without a result, call by call."""
+    calls = []
+    for entry in entries(journal):
+        if entry["what"] == "call":
+            calls.append(set())
+        elif entry["what"] == "started":
+            calls[-1].add(entry["key"])
+        elif entry["what"] == "done":  # a line that a killed worker still owed comes before the next call's own
+            calls[-1].discard(entry["key"])
+    return calls[:-1]
+
+
+def _finished(journal, results):
+    """Unit -> times begun, of the units whose result is on the disk."""
+    store = Store(results)
+    return {key: times for key, times in read_account(journal).started.items() if store.has(key)}
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="kills a process group")
 def test_killed_at_random_moments_nothing_is_lost_and_nothing_is_done_twice(
     write_runs, start_cohort, quick_cohort, table_of, tmp_path
 ):
     folder = write_runs(*NAMES)
     quick_cohort(folder, tmp_path / "whole", workers=2)
-    kills = 0
+    work, kills, finished = tmp_path / "killed" / "work", 0, []
     for done in (1, 4, 8):
         process = start_cohort(folder, tmp_path / "killed", workers=2, analyst={"seconds": 0.1})
-        kills += _kill_when(process, tmp_path / "killed" / "work" / "journal", done)
+        kills += _kill_when(process, work / "journal", done)
+        finished.append(_finished(work / "journal", work / "results"))
     assert kills >= 2
     last = start_cohort(folder, tmp_path / "killed", workers=2)
     assert json.loads(last.communicate(timeout=120)[0])["runs"] == len(NAMES)
     assert table_of(tmp_path / "killed") == table_of(tmp_path / "whole")
-    account = read_account(tmp_path / "killed" / "work" / "journal")
+    account = read_account(work / "journal")
     assert set(account.done.values()) == {1}
     assert len(account.done) == len(NAMES)
     assert account.more_than_once() == {}
+    interrupted = _interrupted(work / "journal")
     in_hand = 2 * 2  # two workers, each with a unit that is analysed and one whose result is being filed
-    assert sum(account.started.values()) <= len(NAMES) + in_hand * kills, "only what was in hand was begun again"
+    assert max(map(len, interrupted)) <= in_hand
+    for key in account.done:
+        times = sum(key in units for units in interrupted)
+        assert account.started[key] == 1 + times, "only what was in hand at a kill was begun again"
+    assert sum(account.started.values()) == len(NAMES) + sum(map(len, interrupted))
+    for before in finished:
+        again = {key for key, times in before.items() if account.started[key] != times}
+        assert not again, "a result on the disk is not made a second time"
 
 
 def test_a_second_call_analyses_nothing(write_runs, quick_cohort):
