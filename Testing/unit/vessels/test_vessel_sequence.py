@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ClaireDSALib.dsa.opacity_frames import OpacityArray
-from ClaireDSALib.models.vessel_sequence import MAX_FRAMES, early_and_late, one_per_second
+from ClaireDSALib.models.vessel_sequence import MAX_FRAMES, early_and_late, early_and_late_of_run, one_per_second
 
 
 def _ramp(times: np.ndarray) -> OpacityArray:
@@ -57,3 +57,14 @@ def test_a_run_that_ends_early_has_no_late_part():
     assert late.max() == 0
     with pytest.raises(ValueError, match="at least one frame"):
         early_and_late([])
+
+
+@pytest.mark.parametrize("step", [1.0, 0.5, 0.37, 0.8, 2.3])
+@pytest.mark.parametrize("n_frames", [3, 14, 19])
+def test_early_and_late_parts_of_frames_in_memory_are_those_of_a_stream(step, n_frames):
+    rng = np.random.default_rng(n_frames)
+    times = np.cumsum(np.full(n_frames, step) + rng.choice([0.0, 0.0, 0.013], n_frames))
+    delay = rng.uniform(1, 9, (30, 41))
+    opacity = np.maximum(0, 1 - np.abs(times[:, None, None] - delay) / 2).astype(np.float32)
+    expected = early_and_late(one_per_second(OpacityArray(opacity), times))
+    np.testing.assert_array_equal(early_and_late_of_run(OpacityArray(opacity), times), expected)
