@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from ClaireDSALib.models.labels import NINE_LABELS
-from ClaireDSALib.training.adaptation.guard import WORSE, Evidence, decide
+from ClaireDSALib.training.adaptation.guard import WORSE
 from ClaireDSALib.training.adaptation.measures import learnt_labels
 
 Rows = list[dict[str, Any]]
@@ -69,28 +69,39 @@ def table(rows: Rows, learnt: tuple[str, ...]) -> list[str]:
 
 
 def guard_table(rows: Rows) -> list[str]:
-    """Markdown: without labels, what was adapted, and what became of each label in the bundle that was written."""
-    lines = ["| method | seed | adapted | worst label | best label | mean of all nine |", "|---|---|---|---|---|---|"]
-    by_seed, worst, told = _by_seed(rows), {}, defaultdict(list)
+    """Markdown: without labels, what became of each label in the bundle that the command would write."""
+    lines = [
+        "| method | seed | adapted labels | least change of these | worst label had all been adapted | mean of nine |",
+        "|---|---|---|---|---|---|",
+    ]
+    by_seed, told = _by_seed(rows), defaultdict(list)
     for row in sorted(rows, key=lambda r: (r["method"], r["seed"])):
-        if "guard" not in row or "restyled_low" not in row["guard"]["evidence"]:
+        if "shipped" not in row or (SOURCE, 0) not in by_seed[row["seed"]]:
             continue
-        start = by_seed[row["seed"]][SOURCE, 0]["labels"]
-        said = decide(Evidence(**row["guard"]["evidence"]), tuple(start))
-        # a refused bundle stays as it is, and a kept label has its parent's output
-        change = {k: 0.0 if not said.accepted or k in said.kept else row["labels"][k] - start[k] for k in row["labels"]}
-        adapted = ", ".join(k for k in change if k not in said.kept) if said.accepted else "refused"
-        low, high = min((v, k) for k, v in change.items()), max((v, k) for k, v in change.items())
-        mark = " (more than allowed)" if low[0] < -WORSE else ""
-        cells = [f"{low[1]} {low[0]:+.3f}{mark}" if low[0] < 0 else "none", f"{high[1]} {high[0]:+.3f}"]
+        start, guard = by_seed[row["seed"]][SOURCE, 0]["labels"], row["guard"]
+        change = {k: row["shipped"][k] - start[k] for k in start}
+        adapted = {k: change[k] for k in change if guard["accepted"] and k not in guard["kept"]}
+        # measured on the bundle itself: what is kept, or refused, must not have changed at all
+        worst = min((v, k) for k, v in change.items())
+        least = min((v, k) for k, v in adapted.items()) if adapted else (0.0, "")
+        raw = min((row["labels"][k] - start[k], k) for k in start)
         mean = float(np.mean(list(change.values())))
-        lines.append(f"| {NAMES[row['method']]} | {row['seed']} | {adapted} | {cells[0]} | {cells[1]} | {mean:+.3f} |")
-        worst[row["method"]] = min(worst.get(row["method"], (0.0, "")), (low[0], f"{low[1]}, seed {row['seed']}"))
-        told[row["method"]].append(mean)
-    for method, (value, where) in worst.items():
-        words = f"{value:+.3f} ({where})" if value < 0 else "no label lost anything"
-        lines.append(f"| {NAMES[method]} | all {len(told[method])} | | {words} | | {np.mean(told[method]):+.3f} |")
+        told[row["method"]].append((worst, least, raw, mean))
+        cells = [", ".join(adapted) or "refused", f"{least[1]} {least[0]:+.3f}" if adapted else "-"]
+        cells += [_marked(f"{raw[1]} {raw[0]:+.3f}", raw[0]), f"{mean:+.3f}"]
+        lines.append(f"| {NAMES[row['method']]} | {row['seed']} | {' | '.join(cells)} |")
+    lines.append("")
+    for method, found in told.items():
+        worst, raw = min(f[0] for f in found), min(f[2] for f in found)
+        lines.append(
+            f"- {NAMES[method]}, {len(found)} seeds: largest loss of any label {min(worst[0], 0.0):+.3f}; without the "
+            f"rule {_marked(f'{raw[0]:+.3f} ({raw[1]})', raw[0])}"
+        )
     return lines
+
+
+def _marked(words: str, change: float) -> str:
+    return f"{words} (more than allowed)" if change < -WORSE else words
 
 
 def draw(rows: Rows, learnt: tuple[str, ...], path: Path) -> None:

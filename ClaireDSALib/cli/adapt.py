@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from ClaireDSALib.cli.console import BAD_USAGE, NOTHING_USABLE, complain, say, say_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ClaireDSALib.models.bundle import Bundle
     from ClaireDSALib.models.labels import LabelSet
     from ClaireDSALib.training.adaptation.adapt import Adaptation, SiteData
+    from ClaireDSALib.training.adaptation.parents import Parent
     from ClaireDSALib.training.adaptation.settings import AdaptSettings
+    from ClaireDSALib.training.adaptation.sites import Site
     from ClaireDSALib.training.samples import LabelledPictures
 
-app = typer.Typer(help="Adapt a label bundle to a new site's look.")
+app = typer.Typer(help="Adapt a label or quality bundle to a new site's look.")
 
 BundleOption = Annotated[str, typer.Option("--bundle", help="Name in the catalogue or bundle folder.")]
 SourceOption = Annotated[
@@ -59,7 +63,7 @@ def adapt(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Adapt a label bundle to a new site's look; run again with the same --out to continue after an interruption.
+    """Adapt a label or quality bundle to a new site's look; run again with the same --out to continue.
 
     Without --target-labels the adaptation is refused when it may do harm (exit code 3), and the bundle stays.
     """
@@ -68,12 +72,12 @@ def adapt(
     if objective:
         _published(objective, source, target, target_labels, out, config)
         return
-    opened = open_known(bundle, yes)
     try:
         settings = _settings(preset, config, minutes)
-        data = _data(opened, source, target, target_labels, test)
+        parent, load = _parent(bundle, yes, source, method)
+        data = _data(load, source, target, target_labels, test)
         found = adapt_bundle(
-            opened,
+            parent,
             data,
             out,
             method=method,
@@ -91,20 +95,14 @@ def adapt(
 
 
 def open_known(bundle: str, yes: bool) -> Bundle:
-    """Open a bundle by name or folder; leaves with a sentence when it is unknown or wrong."""
+    """Open a label bundle by name or folder; leaves with a sentence when it is unknown or wrong."""
     from ClaireDSALib.models.bundle import open_bundle
-    from ClaireDSALib.models.catalogue import load_catalogue
 
-    catalogue = load_catalogue()
     try:
-        folder = catalogue.find(bundle).folder if bundle in catalogue.names else Path(bundle)
-        opened = open_bundle(folder)
+        opened = open_bundle(_folder_of(bundle))
     except (ValueError, KeyError) as error:
-        complain(f"Refused: {error.args[0] if error.args else error}")
-        raise typer.Exit(NOTHING_USABLE) from error
-    if not yes and opened.sha256 not in catalogue.known_hashes:
-        complain(f"Refused: bundle {opened.name!r} is not in the catalogue; add it, or say --yes if you trust it")
-        raise typer.Exit(NOTHING_USABLE)
+        _refuse(error)
+    _check_known(opened.name, opened.sha256, yes)
     return opened
 
 
@@ -112,7 +110,11 @@ def load_pictures_of(data: Path, labels: LabelSet, size_px: int) -> LabelledPict
     """Pictures of a site; files that were left out are listed."""
     from ClaireDSALib.training.adaptation.sites import load_site
 
-    site = load_site(data, labels, size_px=size_px)
+    return _told(load_site(data, labels, size_px=size_px))
+
+
+def _told(site: Site) -> LabelledPictures:
+    """The pictures of a site; what was left out is said."""
     for line in site.skipped[:20]:
         complain(f"not used, {line}")
     if len(site.skipped) > 20:
@@ -127,20 +129,58 @@ def cache_side(bundle: Bundle) -> int:
     return round(bundle.input_spec.size_px * CACHE_FACTOR)
 
 
-def _data(bundle: Bundle, source: Path, target: Path, target_labels: Path | None, test: Path | None) -> SiteData:
+def _folder_of(bundle: str) -> Path:
+    from ClaireDSALib.models.catalogue import load_catalogue
+
+    catalogue = load_catalogue()
+    return catalogue.find(bundle).folder if bundle in catalogue.names else Path(bundle)
+
+
+def _check_known(name: str, sha256: str, yes: bool) -> None:
+    from ClaireDSALib.models.catalogue import load_catalogue
+
+    if not yes and sha256 not in load_catalogue().known_hashes:
+        complain(f"Refused: bundle {name!r} is not in the catalogue; add it, or say --yes if you trust it")
+        raise typer.Exit(NOTHING_USABLE)
+
+
+def _refuse(error: Exception) -> NoReturn:
+    complain(f"Refused: {error.args[0] if error.args else error}")
+    raise typer.Exit(NOTHING_USABLE) from error
+
+
+def _parent(bundle: str, yes: bool, source: Path, method: str) -> tuple[Parent, Callable[[Path], Site]]:
+    """What is to be adapted, and how pictures for it are read."""
+    from ClaireDSALib.models.bundle import read_metadata
+    from ClaireDSALib.training.adaptation.parents import LabelParent
+    from ClaireDSALib.training.adaptation.quality_parent import QualityParent
+    from ClaireDSALib.training.adaptation.quality_site import load_graded
+    from ClaireDSALib.training.adaptation.sites import load_site
+
+    folder = _folder_of(bundle)
+    if "quality" in read_metadata(folder):
+        graded = QualityParent(folder, source, method)
+        _check_known(graded.name, graded.sha256, yes)
+        return graded, load_graded
+    opened = open_known(bundle, yes)
+    side = cache_side(opened)
+    return LabelParent(opened), lambda data: load_site(data, opened.labels, size_px=side)
+
+
+def _data(
+    load: Callable[[Path], Site], source: Path, target: Path, target_labels: Path | None, test: Path | None
+) -> SiteData:
     from ClaireDSALib.training.adaptation.adapt import SiteData
     from ClaireDSALib.training.adaptation.sites import with_labels, without_labels
 
-    side = cache_side(bundle)
-    known = load_pictures_of(source, bundle.labels, side)
-    there = load_pictures_of(target, bundle.labels, side)
+    known, there = (_told(load(data)) for data in (source, target))
     if target_labels is None:
         there = without_labels(there)
     else:
         there, conflicts = with_labels(there, target_labels)
         for c in conflicts:
             complain(f"conflict {c.path} {c.label}: {c.settled or 'left out (tie)'}")
-    return SiteData(known, there, None if test is None else load_pictures_of(test, bundle.labels, side))
+    return SiteData(known, there, None if test is None else _told(load(test)))
 
 
 def _published(
@@ -186,6 +226,7 @@ def _show(found: Adaptation, as_json: bool) -> None:
                 "reasons": list(found.reasons),
                 "measured": found.measured,
                 "class_shift": found.class_shift,
+                "side_effects": list(found.side_effects),
                 "guard": None if found.verdict is None else found.verdict.to_dict(),
             }
         )
@@ -194,6 +235,8 @@ def _show(found: Adaptation, as_json: bool) -> None:
         for label, before in figures["before"].items():
             after = figures["after"][label]
             complain(f"{data}, {label}: balanced accuracy {before:.3f} to {after:.3f} ({after - before:+.3f})")
+    for words in found.side_effects:
+        complain(words)
     say(("Accepted: " if found.accepted else "Refused, the bundle stays as it is: ") + "; ".join(found.reasons))
     if found.bundle is not None:
         say(str(found.bundle.folder))

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from ClaireDSALib.models.bundle import Bundle, open_bundle, read_metadata
 from ClaireDSALib.models.catalogue import (
@@ -25,7 +26,11 @@ from ClaireDSALib.models.catalogue import (
 from ClaireDSALib.models.download import download
 from ClaireDSALib.models.errors import BundleError, UnconfirmedBundleError
 from ClaireDSALib.models.hashing import bundle_files, bundle_sha256
+from ClaireDSALib.models.quality_input import GRADES
 from ClaireDSALib.models.resources import user_models_folder
+
+if TYPE_CHECKING:
+    from ClaireDSALib.models.quality_reader import QualityReader
 
 MAX_UNPACKED_BYTES = 4 * 2**30
 """A zip that unpacks to more is refused: no label bundle is near it."""
@@ -104,7 +109,7 @@ def add(
     *,
     name: str | None = None,
     sha256: str | None = None,
-    confirm: Callable[[Bundle], bool] = lambda _: False,
+    confirm: Callable[[Bundle | QualityReader], bool] = lambda _: False,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> CatalogueEntry:
     """Add a bundle from a folder, a zip file or a URL of a zip file.
@@ -130,7 +135,7 @@ def add(
     """
     with tempfile.TemporaryDirectory(prefix="claire-dsa-") as temporary:
         folder = _fetch(source, Path(temporary), name, progress)
-        bundle = open_bundle(folder)
+        bundle = _opened(folder)
         _check_name(bundle.name)
         _check_runs(bundle)
         if sha256 is not None and bundle.sha256 != sha256.lower():
@@ -143,7 +148,7 @@ def add(
                 "code, so it was not added without your confirmation"
             )
             raise UnconfirmedBundleError(msg)
-        return _install(bundle, source)
+        return _install(folder, source)
 
 
 def remove(name: str) -> None:
@@ -231,22 +236,42 @@ def _check_name(name: str) -> None:
         raise BundleError(msg)
 
 
-def _check_runs(bundle: Bundle) -> None:
+def _opened(folder: Path) -> Bundle | QualityReader:
+    """A label bundle or a quality bundle; others have verbs of their own."""
+    if "quality" not in read_metadata(folder):
+        return open_bundle(folder)
+    from ClaireDSALib.models.quality_reader import QualityReader
+
+    return QualityReader(folder)
+
+
+def _check_runs(bundle: Bundle | QualityReader) -> None:
     """Load and run the bundle once on a phantom; damaged weights and wrong class counts show here."""
+    if not isinstance(bundle, Bundle):
+        import numpy as np
+
+        bundle.read(np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(64, 64))
+        return
     from ClaireDSALib.models.classifier import Classifier
     from ClaireDSALib.models.engines import make_engine
 
     Classifier(bundle, make_engine(bundle, device="cpu"))
 
 
-def _install(bundle: Bundle, source: str) -> CatalogueEntry:
+def _install(folder: Path, source: str) -> CatalogueEntry:
     home = user_models_folder()
     home.mkdir(parents=True, exist_ok=True)
-    part, final = home / f".{bundle.name}.part", home / bundle.name
+    part, final = home / f".{folder.name}.part", home / folder.name
     shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(bundle.folder, part)
+    shutil.copytree(folder, part)
     shutil.rmtree(final, ignore_errors=True)
     part.rename(final)
-    entry = entry_of(open_bundle(final), source=source)
+    entry = _entry_in(final, source)
     put_entry(home / CATALOGUE_NAME, entry, origin="user")
     return entry
+
+
+def _entry_in(folder: Path, source: str) -> CatalogueEntry:
+    if "quality" not in read_metadata(folder):
+        return entry_of(open_bundle(folder), source=source)
+    return entry_of_folder(folder, task="quality", input_kind="minip", labels={"quality": GRADES}, source=source)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 from ClaireDSALib.models.preprocessing import InputSpec
+from ClaireDSALib.training.from_json import JsonSettings
 
 
 @dataclass(frozen=True)
-class FitSettings:
+class FitSettings(JsonSettings):
     """Choices of one training; stored in the bundle's ``configs/train.json``.
 
     Parameters
@@ -52,6 +51,7 @@ class FitSettings:
     seed : int
     """
 
+    kind: ClassVar[str] = "training settings"
     trunk: str = "efficientnet_lite0"
     size_px: int = 224
     views: tuple[str, ...] = ("linear", "ranked", "local")
@@ -82,24 +82,6 @@ class FitSettings:
         if not 0 <= self.outlier_share < 1 or not 0 <= self.warm_fraction <= 1:
             msg = f"shares lie between 0 and 1; got {self.outlier_share} and {self.warm_fraction}"
             raise ValueError(msg)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> FitSettings:
-        """Build from JSON.
-
-        Raises
-        ------
-        ValueError
-            For an unknown key.
-        """
-        known = {f.name for f in dataclasses.fields(cls)}
-        if unknown := sorted(set(data) - known):
-            msg = f"unknown training settings {unknown}; known are {sorted(known)}"
-            raise ValueError(msg)
-        return cls(**{**data, "views": tuple(data.get("views", cls.views))})
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**dataclasses.asdict(self), "views": list(self.views)}
 
     @property
     def input_spec(self) -> InputSpec:

@@ -71,6 +71,11 @@ class QualityNet(nn.Module):
         )
 
     def forward(self, image: Tensor) -> QualityOutput:
+        vessels, pooled = self.describe(image)
+        return QualityOutput(vessels, self.quality_head(pooled))
+
+    def describe(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Vessel logits ``(B, 1, H, W)`` and the vector ``(B, F)`` that the quality head is given."""
         levels = [self.stem(image)]
         for stage in self.stages:
             levels.append(stage(levels[-1]))
@@ -78,7 +83,7 @@ class QualityNet(nn.Module):
         for skip, aggregate in zip(levels[-2::-1], self.aggregate, strict=True):
             up = aggregate(up, skip)
         vessels = self.vessel_head(up)
-        return QualityOutput(vessels, self.quality_head(_pooled(levels[-POOLED_LEVELS:], vessels)))
+        return vessels, _pooled(levels[-POOLED_LEVELS:], vessels)
 
 
 class LocalGlobalAttention(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +11,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from ClaireDSALib.models.bundle import Bundle
-from ClaireDSALib.models.networks import SharedTrunkClassifier
-from ClaireDSALib.models.weights import load_network
+from ClaireDSALib.models.labels import LabelSet
 from ClaireDSALib.training.adaptation.domains import Domains, split_labelled
 from ClaireDSALib.training.adaptation.guard import Verdict, judge
 from ClaireDSALib.training.adaptation.keeping import keeping
-from ClaireDSALib.training.adaptation.lineage import write_adapted
+from ClaireDSALib.training.adaptation.lineage import Origin
 from ClaireDSALib.training.adaptation.look import measure_look, restyled
 from ClaireDSALib.training.adaptation.measures import balanced_accuracies, mean_of
 from ClaireDSALib.training.adaptation.methods import NEED_LABELS, Task, class_shifts, run_method
-from ClaireDSALib.training.adaptation.prepared import Prepared, prepare_pictures
+from ClaireDSALib.training.adaptation.parents import Parent
+from ClaireDSALib.training.adaptation.prepared import Prepared
 from ClaireDSALib.training.adaptation.settings import AdaptSettings
 from ClaireDSALib.training.adaptation.sites import without_labels
-from ClaireDSALib.training.adaptation.statistics import features_of, logits_of, with_statistics_of
+from ClaireDSALib.training.adaptation.statistics import logits_of
 from ClaireDSALib.training.calibration import fit_temperatures
 from ClaireDSALib.training.samples import LabelledPictures
-from ClaireDSALib.training.train_bundle import ACCEPTED_SHARE, training_parts
+from ClaireDSALib.training.train_bundle import training_parts
 
 DEFAULT_METHOD = "look"
 """The method that won the simulated experiment with few labels; see ``docs/adaptation.md``."""
@@ -44,8 +43,8 @@ class Adaptation:
 
     Parameters
     ----------
-    bundle : Bundle or None
-        None after a refusal.
+    bundle : Origin or None
+        Folder, name, version and hash of what was written; None after a refusal.
     accepted : bool
     reasons : tuple of str
         Why it was accepted or refused, in words.
@@ -55,14 +54,17 @@ class Adaptation:
         Class shares of both sites per label.
     verdict : Verdict
         Figures of the rules that need no target labels.
+    side_effects : tuple of str
+        What became of the bundle's other outputs.
     """
 
-    bundle: Bundle | None
+    bundle: Origin | None
     accepted: bool
     reasons: tuple[str, ...]
     measured: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     class_shift: list[dict[str, Any]] = field(default_factory=list)
     verdict: Verdict | None = None
+    side_effects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class SiteData:
 
 
 def adapt_bundle(
-    bundle: Bundle,
+    parent: Parent,
     data: SiteData,
     out: Path,
     *,
@@ -98,7 +100,7 @@ def adapt_bundle(
 
     Parameters
     ----------
-    bundle : Bundle
+    parent : Parent
     data : SiteData
     out : Path
         Checkpoints and the bundle go here; an interrupted adaptation continues.
@@ -121,8 +123,8 @@ def adapt_bundle(
     if len(data.target) < MIN_TARGET:
         msg = f"adaptation needs at least {MIN_TARGET} target runs; got {len(data.target)}"
         raise ValueError(msg)
-    before = load_network(bundle)
-    domains, train, validation = make_domains(bundle, data, settings)
+    before = parent.network()
+    domains, train, validation = make_domains(parent, data, settings)
     n_labelled = len(domains.labelled) + len(domains.target_validation)
     if method in NEED_LABELS and n_labelled == 0:
         msg = f"method {method!r} needs labelled target runs; give --target-labels or choose another method"
@@ -130,61 +132,62 @@ def adapt_bundle(
     if n_labelled == 0 and method not in WITHOUT_LABELS:
         return Adaptation(None, False, (_not_without_labels(method),))
     report(f"{len(domains.source)} source runs, {len(domains.unlabelled)} target runs, {n_labelled} of them labelled")
-    styles = [prepare_pictures(p, bundle.input_spec) for p in _restyled(train, validation, data.target)]
+    like_target = _restyled(train, validation, data.target)
+    styles = [parent.prepare(pictures) for pictures in like_target]
     task = Task(before, domains, settings, styles[0], out / "checkpoints" / method, report)
     shift = [s.to_dict() for s in class_shifts(task)]
     after = run_method(method, task)
     verdict = judge(before, after, domains, styles[1], _trained_labels(domains))
     kept = verdict.kept if verdict.accepted and not len(domains.target_validation) else {}
-    after = keeping(before, after, kept, bundle.labels)
-    measured = _measured(before, after, domains, styles[1], data.test, bundle)
+    after = keeping(before, after, kept, parent.labels)
+    tests = None if data.test is None else parent.prepare(data.test)
+    measured = _measured(before, after, domains, styles[1], tests, parent.labels)
+    unharmed, effects = parent.side_effects(after, validation, like_target[1])
     accepted, reasons = _decide(verdict, measured, n_labelled)
+    if not unharmed:
+        accepted, reasons = False, effects
     if not accepted:
-        return Adaptation(None, False, reasons, measured, shift, verdict)
-    calibrate_target(after, domains, styles[1], bundle, kept)
-    written = write_adapted(
-        after,
-        bundle,
-        out / (name or f"{bundle.name}_adapted"),
-        threshold=fit_target_outliers(after, domains) if bundle.outlier_threshold is not None else None,
-        record={
-            "method": method,
-            "settings": settings.to_dict(),
-            "data": {
-                **(sources or {}),
-                "source_runs": len(domains.source) + len(domains.source_validation),
-                "target_runs": len(domains.unlabelled),
-                "labelled_target_runs": n_labelled,
-            },
-            "measured": measured,
-            "class_shift": shift,
-            "guard": verdict.to_dict(),
-            "kept": dict(kept),
-            "decision": list(reasons),
+        return Adaptation(None, False, reasons, measured, shift, verdict, effects)
+    calibrate_target(after, domains, styles[1], parent.labels, kept)
+    record = {
+        "method": method,
+        "settings": settings.to_dict(),
+        "data": {
+            **(sources or {}),
+            "source_runs": len(domains.source) + len(domains.source_validation),
+            "target_runs": len(domains.unlabelled),
+            "labelled_target_runs": n_labelled,
         },
-    )
+        "measured": measured,
+        "class_shift": shift,
+        "guard": verdict.to_dict(),
+        "kept": dict(kept),
+        "side_effects": list(effects),
+        "decision": list(reasons),
+    }
+    written = parent.write(after, out / (name or f"{parent.name}_adapted"), domains, record)
     report(f"wrote {written.folder}, hash {written.sha256}")
-    return Adaptation(written, True, reasons, measured, shift, verdict)
+    return Adaptation(written, True, reasons, measured, shift, verdict, effects)
 
 
 def make_domains(
-    bundle: Bundle, data: SiteData, settings: AdaptSettings
+    parent: Parent, data: SiteData, settings: AdaptSettings
 ) -> tuple[Domains, LabelledPictures, LabelledPictures]:
     """Prepared pictures of both sites, and the source's training and validation pictures."""
     train, validation = training_parts(data.source, settings.seed)
-    target = prepare_pictures(data.target, bundle.input_spec)
+    target = parent.prepare(data.target)
     given = target.subset(target.labelled)
     labelled, kept_back = split_labelled(given, settings.validation_share, settings.seed)
-    hidden = Prepared(target.images, without_labels(data.target).targets, target.patients)
-    source, steering = (prepare_pictures(p, bundle.input_spec) for p in (train, validation))
-    return Domains(source, steering, labelled, kept_back, hidden, bundle.labels), train, validation
+    hidden = replace(target, targets=without_labels(data.target).targets)
+    source, steering = (parent.prepare(p) for p in (train, validation))
+    return Domains(source, steering, labelled, kept_back, hidden, parent.labels), train, validation
 
 
 def calibrate_target(
     network: nn.Module,
     domains: Domains,
     restyled_validation: Prepared,
-    bundle: Bundle,
+    labels: LabelSet,
     kept: Collection[str] = (),
 ) -> None:
     """Temperatures from the target validation where there is one, else from source validation in the target's look.
@@ -192,26 +195,11 @@ def calibrate_target(
     Labels that keep their parent's output keep its temperature.
     """
     pictures = domains.target_validation if len(domains.target_validation) else restyled_validation
-    found = fit_temperatures(logits_of(network, pictures), pictures.targets, bundle.labels)
+    found = fit_temperatures(logits_of(network, pictures), pictures.targets, labels)
     with torch.no_grad():
-        for position, (name, temperature) in enumerate(zip(bundle.labels.names, found, strict=True)):
+        for position, (name, temperature) in enumerate(zip(labels.names, found, strict=True)):
             if name not in kept:
                 network.temperature[position] = temperature  # type: ignore[operator, index]
-
-
-def fit_target_outliers(network: nn.Module, domains: Domains) -> float | None:
-    """Fit the distance part of the outlier score to the target and return the threshold that accepts its runs."""
-    if not isinstance(network, SharedTrunkClassifier):
-        return None
-    at_target = torch.from_numpy(features_of(network, domains.target_pictures))
-    components = network.outliers.axes.shape[1]
-    if len(at_target) <= components:
-        at_source = torch.from_numpy(features_of(with_statistics_of(network, domains.source), domains.source))
-        network.outliers.fit(torch.cat([at_target, at_source]))
-    else:
-        network.outliers.fit(at_target)
-    with torch.no_grad():
-        return float(torch.quantile(network.outliers(at_target), ACCEPTED_SHARE))
 
 
 def _trained_labels(domains: Domains) -> tuple[str, ...]:
@@ -238,17 +226,17 @@ def _measured(
     after: nn.Module,
     domains: Domains,
     restyled_validation: Prepared,
-    test: LabelledPictures | None,
-    bundle: Bundle,
+    tests: Prepared | None,
+    labels: LabelSet,
 ) -> dict[str, dict[str, dict[str, float]]]:
     sets = {"source validation in the target's look": restyled_validation}
     if len(domains.target_validation):
         sets["target validation"] = domains.target_validation
-    if test is not None:
-        sets["target test"] = prepare_pictures(test, bundle.input_spec)
+    if tests is not None:
+        sets["target test"] = tests
     return {
         name: {
-            when: {k: round(v, 4) for k, v in balanced_accuracies(network, pictures, bundle.labels).items()}
+            when: {k: round(v, 4) for k, v in balanced_accuracies(network, pictures, labels).items()}
             for when, network in (("before", before), ("after", after))
         }
         for name, pictures in sets.items()

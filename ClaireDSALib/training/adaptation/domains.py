@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,10 +57,11 @@ class Domains:
         """Every target picture there is, without labels: for statistics."""
         parts = (self.unlabelled, self.labelled)
         images = np.concatenate([p.images for p in parts])
-        return Prepared(
-            images,
-            np.full((len(images), len(self.sizes)), -1, np.int64),
-            np.concatenate([p.patients for p in parts]),
+        return replace(
+            self.unlabelled,
+            images=images,
+            targets=np.full((len(images), len(self.sizes)), -1, np.int64),
+            patients=np.concatenate([p.patients for p in parts]),
         )
 
 

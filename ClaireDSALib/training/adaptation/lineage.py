@@ -3,79 +3,79 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from torch import nn
-
-from ClaireDSALib.models.bundle import Bundle
-from ClaireDSALib.models.bundle_writer import BundleDescription, write_bundle
-from ClaireDSALib.models.networks import SharedTrunkClassifier
+from ClaireDSALib.models.bundle_writer import BundleDescription
 
 LINEAGE = "configs/lineage.json"
 CARD = "docs/README.md"
 
 
-def write_adapted(
-    network: nn.Module, parent: Bundle, folder: Path, *, threshold: float | None, record: dict[str, Any]
-) -> Bundle:
-    """Write the bundle with its lineage and card.
+class Origin(Protocol):
+    """What a lineage says of a parent."""
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+
+
+def write_lineage(parent: Origin, folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Write ``configs/lineage.json`` and return it: parents, and what was done with which effect.
 
     Parameters
     ----------
-    network : nn.Module
-    parent : Bundle
-        What it was adapted from.
+    parent : Origin
+        What the bundle was adapted from.
     folder : Path
-    threshold : float or None
-        Of the outlier score.
+        Of the new bundle.
     record : dict
-        ``method``, ``settings``, ``data``, ``measured``, ``class_shift``, ``guard``, ``decision``.
-
-    Returns
-    -------
-    Bundle
+        ``method``, ``settings``, ``data``, ``measured``, ``class_shift``, ``guard``, ``kept``, ``decision``.
     """
     origin = {"name": parent.name, "version": parent.version, "sha256": parent.sha256}
     lineage = {"parent": origin, "ancestors": [*_ancestors(parent), origin], **record}
     _write(folder / LINEAGE, json.dumps(lineage, indent=1) + "\n")
+    return lineage
+
+
+def describe(parent: Origin, metadata: Mapping[str, Any], lineage: dict[str, Any]) -> BundleDescription:
+    """Words of the new bundle's metadata, from its parent's."""
     version = f"{parent.version.split('+')[0]}+adapted.{len(lineage['ancestors'])}"
-    data = record["data"]
+    data = lineage["data"]
     words = (
-        f"{parent.metadata.get('description', '')} Adapted from {parent.name} {parent.version} to the look of another "
-        f"site with method {record['method']!r}, {data['target_runs']} target runs of which "
+        f"{metadata.get('description', '')} Adapted from {parent.name} {parent.version} to the look of another "
+        f"site with method {lineage['method']!r}, {data['target_runs']} target runs of which "
         f"{data['labelled_target_runs']} were labelled."
     )
-    bundle = write_bundle(
-        network,
-        folder,
-        labels=parent.labels,
-        input_spec=parent.input_spec,
-        network_type=parent.network_type,
-        network_arguments=_arguments(network, parent),
-        description=BundleDescription(
-            title=f"{parent.metadata.get('name', parent.name)}, adapted",
-            description=words.strip(),
-            version=version,
-            copyright=str(parent.metadata.get("copyright", "")),
-            data_source=f"{parent.metadata.get('data_source', '')}; adapted to {data.get('target', 'a target site')}",
-            changelog={version: f"adapted from {parent.name} {parent.version} ({parent.sha256[:12]})"},
-            training=_parents_training(parent),
-        ),
-        outlier_threshold=threshold,
-        pictures=parent.pictures,
+    return BundleDescription(
+        title=f"{metadata.get('name', parent.name)}, adapted",
+        description=words.strip(),
+        version=version,
+        copyright=str(metadata.get("copyright", "")),
+        data_source=f"{metadata.get('data_source', '')}; adapted to {data.get('target', 'a target site')}",
+        changelog={version: f"adapted from {parent.name} {parent.version} ({parent.sha256[:12]})"},
+        training=_parents_training(parent),
     )
-    _write(folder / CARD, card(bundle, lineage))
-    return bundle
 
 
-def card(bundle: Bundle, lineage: dict[str, Any]) -> str:
+def write_card(bundle: Origin, metadata: Mapping[str, Any], lineage: dict[str, Any]) -> None:
+    """Write the model card into the new bundle."""
+    _write(bundle.folder / CARD, card(bundle, metadata, lineage))
+
+
+def card(bundle: Origin, metadata: Mapping[str, Any], lineage: dict[str, Any]) -> str:
     """Model card as Markdown."""
     parent, data = lineage["parent"], lineage["data"]
     lines = [
-        f"# {bundle.metadata['name']} ({bundle.name} {bundle.version})",
+        f"# {metadata['name']} ({bundle.name} {bundle.version})",
         "",
-        str(bundle.metadata["description"]),
+        str(metadata["description"]),
         "Research software, not a medical device.",
         "",
         "## Lineage",
@@ -84,6 +84,7 @@ def card(bundle: Bundle, lineage: dict[str, Any]) -> str:
         f"- method: {lineage['method']}",
         *(f"- {key.replace('_', ' ')}: {value}" for key, value in data.items()),
         *(f"- decision: {reason}" for reason in lineage["decision"]),
+        *(f"- other outputs: {words}" for words in lineage.get("side_effects", [])),
         *(f"- read as the parent reads it: {name} ({why})" for name, why in lineage.get("kept", {}).items()),
         "",
         "## Measured effect (balanced accuracy)",
@@ -121,18 +122,12 @@ def _row(values: list[float]) -> str:
     return ", ".join(f"{v:.2f}" for v in values)
 
 
-def _arguments(network: nn.Module, parent: Bundle) -> dict[str, Any]:
-    """The parent's, with the trunk of a network that keeps labels of its parent."""
-    arguments = dict(parent.network_arguments)
-    return arguments | {"trunk": network.trunk_name} if isinstance(network, SharedTrunkClassifier) else arguments
-
-
-def _ancestors(parent: Bundle) -> list[dict[str, str]]:
+def _ancestors(parent: Origin) -> list[dict[str, str]]:
     file = parent.folder / LINEAGE
     return json.loads(file.read_text(encoding="utf-8"))["ancestors"] if file.is_file() else []
 
 
-def _parents_training(parent: Bundle) -> dict[str, Any]:
+def _parents_training(parent: Origin) -> dict[str, Any]:
     file = parent.folder / "configs" / "train.json"
     return json.loads(file.read_text(encoding="utf-8")).get("settings", {}) if file.is_file() else {}
 

@@ -24,7 +24,7 @@ from ClaireDSALib.training.adaptation.losses import (
     three_part_loss,
 )
 from ClaireDSALib.training.adaptation.parts import AdaptableNetwork, Streams
-from ClaireDSALib.training.adaptation.prepared import Prepared, jittered
+from ClaireDSALib.training.adaptation.prepared import Prepared
 from ClaireDSALib.training.adaptation.sampler import DomainSampler, Draw
 from ClaireDSALib.training.adaptation.settings import AdaptSettings
 from ClaireDSALib.training.adaptation.statistics import logits_of, with_statistics_of
@@ -196,7 +196,7 @@ class _Stepper:
         def through(pictures: Prepared, places: npt.NDArray[np.int64]) -> Streams | None:
             if len(places) < 2:  # batch norm needs two
                 places = np.repeat(places, 2)
-            return model(jittered(pictures.tensor(places), generator), alpha) if len(places) else None
+            return model(pictures.moved(places, generator), alpha) if len(places) else None
 
         domains, use = self.domains, self.terms
         return {

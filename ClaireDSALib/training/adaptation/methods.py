@@ -24,7 +24,7 @@ from ClaireDSALib.training.adaptation.domains import Domains
 from ClaireDSALib.training.adaptation.loop import Terms, target_share, train_domains
 from ClaireDSALib.training.adaptation.losses import inverse_shares, label_cross_entropy
 from ClaireDSALib.training.adaptation.parts import head_logits, linear_heads
-from ClaireDSALib.training.adaptation.prepared import Prepared
+from ClaireDSALib.training.adaptation.prepared import Prepared, Vectors
 from ClaireDSALib.training.adaptation.priors import importance
 from ClaireDSALib.training.adaptation.settings import METHODS, AdaptSettings
 from ClaireDSALib.training.adaptation.statistics import features_of, with_statistics_of
@@ -33,6 +33,8 @@ Report = Callable[[str], None]
 NEED_LABELS = frozenset({"head", "fine_tune"})
 """Methods that cannot start without labelled target pictures."""
 FINE_TUNE_STEPS = 120
+VECTOR_STEPS = 600
+"""Least number of steps on vectors of a fixed backbone."""
 HEAD_STEPS, HEAD_RATE, HEAD_PULL = 200, 0.02, 1.0
 
 
@@ -142,6 +144,8 @@ def _fine_tune_steps(task: Task) -> int:
 
 
 def _trained(task: Task, terms: Terms, *, share: float, weights: npt.NDArray[np.floating] | None) -> nn.Module:
+    if isinstance(task.domains.source, Vectors):  # a step costs a millisecond, and the head is small
+        terms = replace(terms, steps=max(terms.steps, VECTOR_STEPS))
     model = train_domains(
         task.network,
         task.domains,

@@ -11,6 +11,10 @@ from torch import nn
 from ClaireDSALib.models.networks import NineResNets, SharedTrunkClassifier
 from ClaireDSALib.models.networks.loizillon import reverse_gradient
 from ClaireDSALib.models.networks.resnets import resnet_activations
+from ClaireDSALib.training.adaptation.grades import GradeClassifier, GradeHead
+
+ONE_HEAD = (SharedTrunkClassifier, GradeHead, GradeClassifier)
+"""Networks with ``features`` and one linear ``head``."""
 
 
 class Streams(NamedTuple):
@@ -32,7 +36,7 @@ class AdaptableNetwork(nn.Module):
     Parameters
     ----------
     network : nn.Module
-        ``SharedTrunkClassifier`` or ``NineResNets``; copied. Its head becomes the source head, and a copy of it the
+        One of a label bundle or of the quality bundle; copied. Its head becomes the source head, and a copy of it the
         target head, so that adaptation starts from what the bundle knows.
     domain_hidden : int
     seed : int
@@ -86,12 +90,12 @@ class AdaptableNetwork(nn.Module):
 
 def pooled_features(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """Features ``(B, C)`` in front of the heads; those of separate networks stand side by side."""
-    if isinstance(network, SharedTrunkClassifier):
+    if isinstance(network, ONE_HEAD):
         return network.features(images)
     if isinstance(network, NineResNets):
         x = (images.expand(-1, 3, -1, -1) - network.mean) / network.std
         return torch.cat([resnet_activations(net, x).mean(dim=(2, 3)) for net in network.networks.values()], dim=1)
-    msg = f"adaptation knows SharedTrunkClassifier and NineResNets; got {type(network).__name__}"
+    msg = f"adaptation knows label networks and the quality network; got {type(network).__name__}"
     raise TypeError(msg)
 
 
@@ -102,11 +106,11 @@ def head_logits(network: nn.Module, features: torch.Tensor) -> torch.Tensor:
 
 def linear_heads(network: nn.Module) -> list[nn.Linear]:
     """Linear layers on the features: one for all labels, or one per label's own features."""
-    if isinstance(network, SharedTrunkClassifier):
+    if isinstance(network, ONE_HEAD):
         return [network.head]
     if isinstance(network, NineResNets):
         return [net.fc for net in network.networks.values()]  # type: ignore[misc]
-    msg = f"adaptation knows SharedTrunkClassifier and NineResNets; got {type(network).__name__}"
+    msg = f"adaptation knows label networks and the quality network; got {type(network).__name__}"
     raise TypeError(msg)
 
 

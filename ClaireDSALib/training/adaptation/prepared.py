@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ from ClaireDSALib.training.samples import LabelledPictures
 
 ANGLE_DEG, SCALE, SHIFT = 6.0, 0.04, 0.03
 """Largest random rotation, zoom and shift (share of the side), as in training; none of them changes a label."""
+VECTOR_NOISE = 0.05
+"""Deviation of the noise on vectors, relative."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Prepared:
     patients : (N,) str ndarray
     """
 
-    images: npt.NDArray[np.uint8]
+    images: npt.NDArray[np.generic]
     targets: npt.NDArray[np.int64]
     patients: npt.NDArray[np.str_]
 
@@ -44,11 +46,31 @@ class Prepared:
 
     def subset(self, indices: npt.NDArray[np.integer]) -> Prepared:
         """The pictures at some indices."""
-        return Prepared(self.images[indices], self.targets[indices], self.patients[indices])
+        return replace(
+            self, images=self.images[indices], targets=self.targets[indices], patients=self.patients[indices]
+        )
 
     def tensor(self, indices: npt.NDArray[np.integer]) -> torch.Tensor:
         """Pictures ``(B, C, S, S)`` float32, 0 to 1."""
         return torch.from_numpy(self.images[indices].astype(np.float32) / 255)
+
+    def moved(self, indices: npt.NDArray[np.integer], generator: torch.Generator) -> torch.Tensor:
+        """Pictures as training sees them, each turned, zoomed and moved a little."""
+        return jittered(self.tensor(indices), generator)
+
+
+@dataclass(frozen=True)
+class Vectors(Prepared):
+    """What a fixed backbone makes of pictures, in place of the pictures: ``images`` is (N, F) float32."""
+
+    def tensor(self, indices: npt.NDArray[np.integer]) -> torch.Tensor:
+        """Vectors ``(B, F)``."""
+        return torch.from_numpy(np.asarray(self.images[indices], np.float32))
+
+    def moved(self, indices: npt.NDArray[np.integer], generator: torch.Generator) -> torch.Tensor:
+        """Vectors with a little noise: a small head on fixed features learns them by heart."""
+        vectors = self.tensor(indices)
+        return vectors * (1 + VECTOR_NOISE * torch.randn(vectors.shape, generator=generator))
 
 
 def prepare_pictures(pictures: LabelledPictures, spec: InputSpec) -> Prepared:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
+
+from ClaireDSALib.training.from_json import JsonSettings
 
 METHODS = (
     "source_only",
@@ -22,7 +22,7 @@ METHODS = (
 
 
 @dataclass(frozen=True)
-class AdaptSettings:
+class AdaptSettings(JsonSettings):
     """Choices of one adaptation; stored in the new bundle.
 
     Parameters
@@ -55,6 +55,7 @@ class AdaptSettings:
     seed : int
     """
 
+    kind: ClassVar[str] = "adaptation settings"
     epochs: float = 12.0
     batch_size: int = 24
     labelled_batch: int = 8
@@ -81,24 +82,6 @@ class AdaptSettings:
                 f"{self.domain_weight}, {self.ramp}, {self.validation_share}"
             )
             raise ValueError(msg)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> AdaptSettings:
-        """Build from JSON.
-
-        Raises
-        ------
-        ValueError
-            For an unknown key.
-        """
-        known = {f.name for f in dataclasses.fields(cls)}
-        if unknown := sorted(set(data) - known):
-            msg = f"unknown adaptation settings {unknown}; known are {sorted(known)}"
-            raise ValueError(msg)
-        return cls(**data)
-
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
 
 
 PRESETS: dict[str, AdaptSettings] = {

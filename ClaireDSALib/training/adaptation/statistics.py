@@ -13,6 +13,8 @@ from ClaireDSALib.training.adaptation.parts import feature_channels, head_logits
 from ClaireDSALib.training.adaptation.prepared import Prepared
 
 BATCH = 64
+LARGE_BATCH, LARGE = 8, 200_000
+"""Pictures at a time, and the number of values in a picture from which on fewer are taken at a time."""
 MOST = 600
 """Pictures that set the statistics; more change nothing."""
 
@@ -37,7 +39,7 @@ def with_statistics_of(network: nn.Module, pictures: Prepared, *, seed: int = 0)
         norm.train()
     order = np.random.default_rng(seed).permutation(len(pictures))[:MOST]
     with torch.no_grad():
-        for part in np.array_split(order, max(1, round(len(order) / BATCH))):
+        for part in np.array_split(order, max(1, round(len(order) / batch_of(pictures)))):
             pooled_features(network, pictures.tensor(part))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
@@ -49,10 +51,16 @@ def features_of(network: nn.Module, pictures: Prepared) -> npt.NDArray[np.float3
     parts = [np.zeros((0, feature_channels(network)), np.float32)]
     network.eval()
     with torch.inference_mode():
-        for start in range(0, len(pictures), BATCH):
-            places = np.arange(start, min(start + BATCH, len(pictures)))
+        batch = batch_of(pictures)
+        for start in range(0, len(pictures), batch):
+            places = np.arange(start, min(start + batch, len(pictures)))
             parts.append(pooled_features(network, pictures.tensor(places)).numpy())
     return np.concatenate(parts)
+
+
+def batch_of(pictures: Prepared) -> int:
+    """Pictures that go through a network at a time."""
+    return LARGE_BATCH if np.prod(pictures.images.shape[1:]) > LARGE else BATCH
 
 
 def logits_of(network: nn.Module, pictures: Prepared) -> npt.NDArray[np.float32]:

@@ -28,6 +28,7 @@ from ClaireDSALib.training.adaptation.look import measure_look, restyled  # noqa
 from ClaireDSALib.training.adaptation.loop import CHECKPOINT, Terms, train_domains  # noqa: E402
 from ClaireDSALib.training.adaptation.measures import balanced_accuracies, mean_of  # noqa: E402
 from ClaireDSALib.training.adaptation.methods import Task, class_shifts, run_method  # noqa: E402
+from ClaireDSALib.training.adaptation.parents import LabelParent  # noqa: E402
 from ClaireDSALib.training.adaptation.prepared import Prepared, prepare_pictures  # noqa: E402
 from ClaireDSALib.training.adaptation.settings import METHODS, AdaptSettings  # noqa: E402
 from ClaireDSALib.training.adaptation.sites import load_site, with_labels, without_labels  # noqa: E402
@@ -258,7 +259,7 @@ def test_a_bundle_whose_gain_is_supported_for_one_label_keeps_the_other(
 ) -> None:
     monkeypatch.setattr(adapt_module, "judge", lambda *_: guard.decide(GOOD, NAMES))
     data = SiteData(site(240, 0), hidden(site(64, 2, second=True), 0), site(80, 9, second=True))
-    found = adapt_bundle(a_bundle, data, tmp_path, settings=replace(QUICK, epochs=0.5), name="half")
+    found = adapt_bundle(LabelParent(a_bundle), data, tmp_path, settings=replace(QUICK, epochs=0.5), name="half")
     assert found.bundle is not None
     test = found.measured["target test"]
     assert test["after"]["height"] == test["before"]["height"]
@@ -277,7 +278,7 @@ def test_an_adapted_bundle_runs_and_tells_its_lineage(a_bundle: Bundle, tmp_path
     data = SiteData(site(240, 0), hidden(site(120, 2, second=True), 60), site(80, 9, second=True))
     lines: list[str] = []
     found = adapt_bundle(
-        a_bundle, data, tmp_path, method="look", settings=replace(QUICK, epochs=2), name="shapes_b",
+        LabelParent(a_bundle), data, tmp_path, method="look", settings=replace(QUICK, epochs=2), name="shapes_b",
         sources={"source": "first", "target": "second"}, report=lines.append,
     )  # fmt: skip
     assert found.accepted, found.reasons
@@ -301,21 +302,21 @@ def test_an_adapted_bundle_runs_and_tells_its_lineage(a_bundle: Bundle, tmp_path
 
 def test_without_labels_and_without_drift_the_bundle_stays_as_it_is(a_bundle: Bundle, tmp_path: Path) -> None:
     data = SiteData(site(240, 0), hidden(site(64, 7), 0))
-    found = adapt_bundle(a_bundle, data, tmp_path, method="batch_norm", settings=QUICK)
+    found = adapt_bundle(LabelParent(a_bundle), data, tmp_path, method="batch_norm", settings=QUICK)
     assert not found.accepted
     assert found.bundle is None
     assert found.reasons[0] == "no target labels"
     assert not list(tmp_path.rglob("metadata.json"))
-    unsafe = adapt_bundle(a_bundle, data, tmp_path, method="adversarial", settings=QUICK)
+    unsafe = adapt_bundle(LabelParent(a_bundle), data, tmp_path, method="adversarial", settings=QUICK)
     assert not unsafe.accepted
     assert "needs --target-labels" in unsafe.reasons[0]
     with pytest.raises(ValueError, match="at least 32 target runs"):
-        adapt_bundle(a_bundle, SiteData(site(240, 0), hidden(site(8, 7), 0)), tmp_path)
+        adapt_bundle(LabelParent(a_bundle), SiteData(site(240, 0), hidden(site(8, 7), 0)), tmp_path)
 
 
 def test_hidden_target_labels_are_not_used(a_bundle: Bundle) -> None:
     data = SiteData(site(240, 0), hidden(site(64, 7, second=True), 8))
-    domains, _, _ = make_domains(a_bundle, data, QUICK)
+    domains, _, _ = make_domains(LabelParent(a_bundle), data, QUICK)
     assert (domains.unlabelled.targets == -1).all()
     assert len(domains.labelled) == 8
 
