@@ -257,7 +257,9 @@ def realign(state: RunState) -> None:
     The labels and the grade stay what they are: they describe the run as it was acquired. The fast path, which has
     its vessels already, goes without.
     """
-    if state.settings.motion_correction != "needed" or state.settings.fast or not _shows_motion(state):
+    from ClaireDSALib.pipeline.suitability import shows_motion
+
+    if state.settings.motion_correction != "needed" or state.settings.fast or not shows_motion(state.labels):
         return
     with state.step("motion"):
         _correct_motion(state, "auto")
@@ -327,7 +329,7 @@ def read_sequence(state: RunState) -> None:
             uncertainty=found.uncertainty,
             site_px=found.site_px if found.present else None,
             heat_array="thrombus_heat",
-            text="from this view alone",
+            text=_limits_of(found),
         )
 
 
@@ -496,9 +498,10 @@ def _rounded(probabilities: npt.NDArray[np.floating]) -> tuple[tuple[float, ...]
     return tuple(tuple(round(float(p), 4) for p in row) for row in probabilities)
 
 
-def _shows_motion(state: RunState) -> bool:
-    motion = next((label for label in state.labels if label.name == "motion_artefact" and label.answered), None)
-    return motion is not None and motion.predicted != "none"
+def _limits_of(found: SequenceFindings) -> str:
+    if {"parenchymal", "venous"} & set(found.phases):
+        return "from this view alone"
+    return "from this view alone, and from its arteries alone: the run ends before the tissue fills"
 
 
 def _correct_motion(state: RunState, method: Method) -> None:

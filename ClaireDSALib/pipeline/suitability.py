@@ -166,6 +166,12 @@ def judge(
     return Suitability(rules.preset, suitable, all_hold if suitable else 1 - all_hold, tuple(reasons))
 
 
+def shows_motion(labels: Sequence[LabelResult]) -> bool:
+    """Whether the labels call a run's motion artefact mild or severe; False where it was not answered."""
+    motion = next((label for label in labels if label.name == "motion_artefact" and label.answered), None)
+    return motion is not None and motion.predicted != "none"
+
+
 def _folder() -> Path:
     return resources_folder() / "Suitability"
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ClaireDSALib.pipeline.model_set import ModelSet
 from ClaireDSALib.pipeline.report import LabelResult, OutOfDistribution, Suitability
 from ClaireDSALib.pipeline.settings import Settings
-from ClaireDSALib.pipeline.suitability import judge, load_rules
+from ClaireDSALib.pipeline.suitability import judge, load_rules, shows_motion
 from ClaireDSALib.training.filtering_segmenters import CLASSICAL, Find, segmenter_of
 from ClaireDSALib.training.simulated_set import read_index
 from ClaireDSALib.training.vessel_scores import centerline_dice, dice
@@ -121,7 +121,8 @@ def judge_simulated(
     for number, line in enumerate(lines, 1):
         with np.load(folder / line["npz"], allow_pickle=False) as stored:
             arrays = dict(stored)
-        outcomes.append(_outcome(line, arrays, _suitability(line, arrays, chosen, models), segmenter.find))
+        suitability, moved = _read(line, arrays, chosen, models)
+        outcomes.append(_outcome(line, arrays, suitability, _mask(arrays, segmenter.find, moved=moved)))
         progress(number, len(lines))
     used = {r.task: f"{r.name} {r.version} ({r.sha256[:12]})" for r in models.records()}
     return outcomes, {**used, "vessels": segmenter.description, "rules": chosen.preset}
@@ -145,8 +146,10 @@ def excluding(suitability: Suitability) -> tuple[str, ...]:
     return tuple(dict.fromkeys(r.label for r in suitability.reasons if r.severity == "exclude"))
 
 
-def _outcome(line: dict[str, Any], arrays: dict[str, Any], suitability: Suitability, find: Find) -> RunOutcome:
-    success, area, lines = succeeded(_mask(arrays, find), arrays["vessels"])
+def _outcome(
+    line: dict[str, Any], arrays: dict[str, Any], suitability: Suitability, mask: npt.NDArray[np.bool_]
+) -> RunOutcome:
+    success, area, lines = succeeded(mask, arrays["vessels"])
     facts = {key: line[key] for key in ("vendor", "labels", "quality", "delivery", "body_part") if key in line}
     return RunOutcome(
         name=line["npz"],
@@ -161,7 +164,8 @@ def _outcome(line: dict[str, Any], arrays: dict[str, Any], suitability: Suitabil
     )
 
 
-def _suitability(line: dict[str, Any], arrays: dict[str, Any], chosen: Filter, models: ModelSet) -> Suitability:
+def _read(line: dict[str, Any], arrays: dict[str, Any], chosen: Filter, models: ModelSet) -> tuple[Suitability, bool]:
+    """Verdict, and whether the labels see motion, from the pictures as they were acquired."""
     from ClaireDSALib.dsa.subtraction import to_display
 
     delivered = line["delivery"] == "subtracted"
@@ -177,17 +181,22 @@ def _suitability(line: dict[str, Any], arrays: dict[str, Any], chosen: Filter, m
     labels = [LabelResult(x.name, x.classes, x.probabilities, x.predicted, answered=x.answered) for x in found.labels]
     ood = found.out_of_distribution
     outlier = None if ood is None else OutOfDistribution(ood.score, ood.threshold, ood.is_outlier, ood.text)
-    return judge(labels, load_rules(chosen.preset), maskable=bool(line["maskable"]), out_of_distribution=outlier)
+    verdict = judge(labels, load_rules(chosen.preset), maskable=bool(line["maskable"]), out_of_distribution=outlier)
+    return verdict, shows_motion(labels)
 
 
-def _mask(arrays: dict[str, Any], find: Find) -> npt.NDArray[np.bool_]:
-    """Vessels as the analysis finds them: on the opacity where there is one, else classically on the MinIP."""
+def _mask(arrays: dict[str, Any], find: Find, *, moved: bool) -> npt.NDArray[np.bool_]:
+    """Vessels as the analysis finds them: on the opacity where there is one, else classically on the MinIP.
+
+    The opacity is the motion-corrected one where the labels see motion and the correction changed it.
+    """
     if "peak" not in arrays:
         from ClaireDSALib.dsa.segmentation import segment_classical
 
         return segment_classical(minip=arrays["minip"], valid_region=_region(arrays)).mask
-    times = arrays["times"].astype(np.float32) if "times" in arrays else None
-    return find(arrays["peak"].astype(np.float32), _region(arrays), times)
+    prefix = "corrected_" if moved and "corrected_peak" in arrays else ""
+    times = arrays[f"{prefix}times"].astype(np.float32) if f"{prefix}times" in arrays else None
+    return find(arrays[f"{prefix}peak"].astype(np.float32), _region(arrays), times)
 
 
 def _region(arrays: dict[str, Any]) -> npt.NDArray[np.bool_] | None:

@@ -20,8 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ClaireDSALib.dsa.motion import correct_motion
+from ClaireDSALib.dsa.opacity_frames import OpacityFrames
 from ClaireDSALib.dsa.projection import minip
-from ClaireDSALib.dsa.subtraction import choose_mask, subtract, subtracted_minip
+from ClaireDSALib.dsa.series import DsaSeries
+from ClaireDSALib.dsa.subtraction import choose_mask, subtract
 from ClaireDSALib.models.vessel_sequence import early_and_late, one_per_second
 from ClaireDSALib.simulator.as_series import series_of
 from ClaireDSALib.training.simulated_set import draw_look, draw_patient, simulate_missing
@@ -67,7 +70,8 @@ def make_filtering_set(
 
     Every run becomes ``runs/<seed>_<run>.npz`` with what an analysis would have: ``minip`` (H, W) as stored,
     ``region`` (H, W) bool, where the run can be subtracted ``peak`` (H, W) float16 and ``times`` (2, H, W) float16,
-    and with the truth ``vessels`` (H, W) bool. One line of ``index.jsonl`` describes it.
+    where motion correction changes them ``corrected_peak`` and ``corrected_times`` beside them, and with the truth
+    ``vessels`` (H, W) bool. One line of ``index.jsonl`` describes it.
     """
     seeds = range(plan.seed, plan.seed + plan.patients)
     return simulate_missing(plan.folder, seeds, partial(_simulate, plan), progress, workers=workers)
@@ -94,11 +98,22 @@ def _pictures(run: Run) -> tuple[dict[str, Any], bool]:
     maskable = choose_mask(series) is not None
     pictures: dict[str, Any] = {"minip": minip(series, workers=1), "region": run.region, "vessels": run.visible}
     if maskable or run.plan.delivery == "subtracted":
-        pictures["peak"] = subtracted_minip(series).astype(np.float16)
-        if series.n_frames >= _FEWEST_FRAMES:
-            parts = early_and_late(one_per_second(subtract(series), series.times_s))
-            pictures["times"] = parts.astype(np.float16)
+        subtracted = subtract(series)
+        pictures |= _projected(subtracted, series, "")
+        correction = correct_motion(subtracted) if run.plan.motion_grade != "none" else None
+        if correction is not None and correction.applied:
+            pictures |= _projected(correction.frames, series, "corrected_")
     return pictures, maskable
+
+
+def _projected(opacity: OpacityFrames, series: DsaSeries, prefix: str) -> dict[str, Any]:
+    """Peak opacity and, of a run with enough frames, its early and late parts."""
+    peak = np.maximum.reduce([opacity.read(index) for index in range(series.n_frames)])
+    pictures = {f"{prefix}peak": peak.astype(np.float16)}
+    if series.n_frames >= _FEWEST_FRAMES:
+        parts = early_and_late(one_per_second(opacity, series.times_s))
+        pictures[f"{prefix}times"] = parts.astype(np.float16)
+    return pictures
 
 
 def _line(run: Run, name: str, seed: int, anatomy_id: str, maskable: bool) -> dict[str, Any]:

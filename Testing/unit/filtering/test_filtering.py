@@ -92,6 +92,24 @@ def test_the_verdict_comes_from_the_predicted_labels_not_from_the_truth(a_mixed_
     assert used["vessels"] == "classical"
 
 
+def test_a_run_in_which_the_labels_see_motion_is_segmented_after_its_correction():
+    from ClaireDSALib.training.filtering import _mask
+
+    seen = []
+
+    def find(peak, region, times):
+        seen.append((float(peak.mean()), None if times is None else float(times.mean())))
+        return peak > 0
+
+    level = {"peak": 1.0, "times": 2.0, "corrected_peak": 3.0, "corrected_times": 4.0}
+    arrays = {name: np.full((2, 8, 8) if "times" in name else (8, 8), value) for name, value in level.items()}
+    arrays["region"] = np.ones((8, 8), bool)
+    still = {name: array for name, array in arrays.items() if not name.startswith("corrected")}
+    for pictures, moved in ((arrays, True), (arrays, False), (still, True)):
+        _mask(pictures, find, moved=moved)
+    assert seen == [(3.0, 4.0), (1.0, 2.0), (1.0, 2.0)]
+
+
 def test_success_needs_area_and_centre_lines_and_something_to_find():
     truth = np.zeros((64, 64), bool)
     truth[:, 20:30] = True
