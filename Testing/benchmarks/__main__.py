@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import Testing.benchmarks as package
-from Testing.benchmarks.measure import machine, measure_in_child
+from Testing.benchmarks.measure import machine, measure_in_child, shares_in_child
 from Testing.benchmarks.model import Benchmark, Target
 
 PREFIX = "bench_"
@@ -76,6 +76,9 @@ def _run(module: str, benchmark: Benchmark, folder: Path, options: argparse.Name
     answers = {m["answer"] for m in medians.values() if m["answer"]}
     if len(answers) > 1:
         errors["answers"] = f"the contenders disagree: {sorted(answers)}"
+    shares = shares_in_child(module, benchmark.name, path, options.timeout) if benchmark.shares else {}
+    if "error" in shares:
+        errors["shares of the steps"] = shares.pop("error")
     ours = benchmark.contenders[0].name
     return {
         "name": benchmark.name,
@@ -83,6 +86,7 @@ def _run(module: str, benchmark: Benchmark, folder: Path, options: argparse.Name
         "ours": ours,
         "contenders": medians,
         "errors": errors,
+        "shares": shares,
         "targets": [_judged(target, medians, ours, errors) for target in benchmark.targets],
     }
 
@@ -126,6 +130,9 @@ def _print(result: dict[str, Any]) -> None:
         )
     for name, error in result["errors"].items():
         print(f"  {name:26s}not measured: {error}")
+    if result["shares"]:
+        largest = sorted(result["shares"].items(), key=lambda item: -item[1])
+        print(f"  steps of {result['ours']}: {', '.join(f'{name} {share:.1%}' for name, share in largest)}")
     for target in result["targets"]:
         verdict = {True: "met", False: "MISSED", None: "NOT MEASURED"}[target["met"]]
         value = "" if target["value"] is None else f" ({target['value']:.2f})"

@@ -26,7 +26,16 @@ def measure_in_child(module: str, benchmark: str, contender: Contender, input_pa
     missing = [name for name in contender.imports if not _importable(name)]
     if missing:
         return {"error": f"{', '.join(missing)} is not installed"}
-    command = [sys.executable, "-m", "Testing.benchmarks.measure", module, benchmark, contender.name, str(input_path)]
+    return _answer([module, benchmark, contender.name, str(input_path)], timeout_s)
+
+
+def shares_in_child(module: str, benchmark: str, input_path: Path, timeout_s: float) -> dict:
+    """Share of each step of our way, measured in a fresh Python."""
+    return _answer([module, benchmark, "", str(input_path)], timeout_s)
+
+
+def _answer(arguments: list[str], timeout_s: float) -> dict:
+    command = [sys.executable, "-m", "Testing.benchmarks.measure", *arguments]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
@@ -112,6 +121,9 @@ def _resident_mib() -> float:
 def _main(module: str, benchmark: str, contender: str, input_path: str) -> None:
     benchmarks = importlib.import_module(module).BENCHMARKS
     chosen = next(b for b in benchmarks if b.name == benchmark)
+    if not contender:
+        print(json.dumps(dict(chosen.shares(Path(input_path)))))
+        return
     which = next(c for c in chosen.contenders if c.name == contender)
     print(json.dumps(measure_here(which, Path(input_path))))
 

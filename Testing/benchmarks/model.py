@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -55,6 +55,8 @@ class Benchmark:
     contenders : tuple of Contender
         The first is ours.
     targets : tuple of Target
+    shares : callable, optional
+        Takes what ``prepare`` returned and tells which part of our time each step took.
     """
 
     name: str
@@ -62,3 +64,4 @@ class Benchmark:
     prepare: Callable[[Path], Path]
     contenders: tuple[Contender, ...]
     targets: tuple[Target, ...] = ()
+    shares: Callable[[Path], Mapping[str, float]] | None = None
