@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ClaireDSALib.cli.console import analysis_bar, title_of
+from ClaireDSALib.dsa.strict_json import read_json
 
 if TYPE_CHECKING:
     from ClaireDSALib.dsa.read import ReadResult
@@ -60,7 +60,7 @@ def read_corrections(path: Path) -> Mapping[str, Sequence[Override]]:
     from ClaireDSALib.web.logic.review_book import FORMAT, ReviewBook
 
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         if isinstance(content, dict) and content.get("format") == FORMAT:
             book = ReviewBook.open(path)
             return {run_id: book.overrides(run_id) for run_id in content["runs"]}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import signal
 import sqlite3
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ClaireDSALib.cli.console import BAD_USAGE, DONE, NOTHING_USABLE, SOME_FAILED, bar, complain, say, say_json
+from ClaireDSALib.dsa.strict_json import read_json
 from ClaireDSALib.pacs.remote import Remote
 
 
@@ -113,7 +113,7 @@ def listen_settings(path: Path | None, options: dict[str, Any], device: str | No
     from ClaireDSALib.pacs.settings import ListenSettings
 
     try:
-        data = json.loads(path.read_text(encoding="utf-8")) if path is not None else {}
+        data = read_json(path) if path is not None else {}
     except (OSError, ValueError) as problem:
         msg = f"{path} cannot be read: {problem}"
         raise ValueError(msg) from problem

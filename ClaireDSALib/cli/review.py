@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,6 +21,7 @@ from ClaireDSALib.cli.console import (
     title_of,
 )
 from ClaireDSALib.dsa.series import Skipped
+from ClaireDSALib.dsa.strict_json import read_json
 from ClaireDSALib.pipeline.report import CaseReport, RunReport
 from ClaireDSALib.pipeline.settings import Settings
 
@@ -71,7 +71,7 @@ def _known_suffix(source: str) -> str:
 def load_settings(path: Path | None, overrides: dict[str, Any]) -> Settings:
     """Settings from a JSON file and the command line, which wins; bad ones end with exit code 2."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8")) if path is not None else {}
+        data = read_json(path) if path is not None else {}
         return Settings.from_dict({**data, **overrides})
     except (OSError, ValueError, TypeError, AttributeError) as problem:
         complain(f"settings: {problem}")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ClaireDSALib.cli.quality import train_quality
-from ClaireDSALib.cli.sequence import train_thrombus
+from ClaireDSALib.cli.sequence import train_phases, train_thrombus
 from ClaireDSALib.cli.vessels import train_vessels
+from ClaireDSALib.dsa.strict_json import read_json
 
 if TYPE_CHECKING:
     from ClaireDSALib.training.samples import LabelledPictures
@@ -125,7 +126,7 @@ def _settings(config: Path | None, minutes: float | None) -> FitSettings:
     from ClaireDSALib.training.settings import FitSettings
 
     try:
-        data: dict[str, Any] = json.loads(config.read_text(encoding="utf-8")) if config else {}
+        data: dict[str, Any] = read_json(config) if config else {}
         settings = FitSettings.from_dict(data.get("settings", data))
     except (OSError, ValueError, TypeError) as error:
         typer.echo(f"Refused: {config}: {error}", err=True)
@@ -141,7 +142,7 @@ def _pictures(data: Path, labels_file: Path | None, size_px: int) -> LabelledPic
 
     cache = round(size_px * CACHE_FACTOR)
     try:
-        wanted = LabelSet.from_list(json.loads(labels_file.read_text())) if labels_file else NINE_LABELS
+        wanted = LabelSet.from_list(read_json(labels_file)) if labels_file else NINE_LABELS
         if data.is_dir():
             return load_simulated(data, wanted, size_px=cache)
         pictures, conflicts, kappas = load_annotated(data, wanted, size_px=cache)
@@ -180,5 +181,6 @@ def _tensorboard(out: Path) -> Any:
 
 
 app.command("thrombus")(train_thrombus)
+app.command("phases")(train_phases)
 app.command("vessels")(train_vessels)
 app.command("quality")(train_quality)

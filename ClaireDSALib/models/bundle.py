@@ -7,12 +7,12 @@ or confirmed by the user before either is done.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ClaireDSALib.dsa.strict_json import read_json
 from ClaireDSALib.models.errors import BundleError
 from ClaireDSALib.models.hashing import bundle_files, bundle_sha256
 from ClaireDSALib.models.labels import LabelSet
@@ -125,8 +125,8 @@ def read_metadata(folder: Path) -> dict[str, Any]:
         msg = f"{folder} is no MONAI bundle: configs/metadata.json is missing"
         raise BundleError(msg)
     try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        metadata = read_json(path)
+    except ValueError as error:
         msg = f"bundle {folder.name!r}: configs/metadata.json is not valid JSON ({error})"
         raise BundleError(msg) from error
     if not isinstance(metadata, dict):

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ClaireDSALib.dsa.strict_json import parse_json
 from ClaireDSALib.models.errors import BundleError
 from ClaireDSALib.models.resources import shipped_models_folder, user_models_folder
 
@@ -173,8 +174,8 @@ def _entries(text: str, path: Path, origin: str) -> tuple[CatalogueEntry, ...]:
     """Entries of a catalogue's text; every run asks for them several times, and checking them takes longer than
     some of its networks."""
     try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
+        data = parse_json(text)
+    except ValueError as error:
         msg = f"model catalogue {path} is not valid JSON ({error}); repair or delete it"
         raise BundleError(msg) from error
     validate(data, path)

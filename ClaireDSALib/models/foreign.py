@@ -12,11 +12,11 @@ A small JSON says what the checkpoints cannot: label names, classes in output or
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ClaireDSALib.dsa.strict_json import read_json
 from ClaireDSALib.models.bundle import Bundle
 from ClaireDSALib.models.errors import BundleError
 from ClaireDSALib.models.labels import LabelSet
@@ -102,8 +102,8 @@ def backbone_of(state: Mapping[str, Any], label: str) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+        description = read_json(path)
+    except (OSError, ValueError) as error:
         msg = f"description {path.name} cannot be read ({error})"
         raise BundleError(msg) from error
     if not isinstance(description, dict) or not description.get("name") or not description.get("labels"):

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 MAX_UNPACKED_BYTES = 4 * 2**30
 """A zip that unpacks to more is refused: no label bundle is near it."""
+_MOST_GROWTH, _MOST_OVERHEAD_BYTES = 50, 16 * 2**20
+"""Weights hardly get smaller in a zip; what grows so much more than they do is made to fill the disk."""
 
 
 @dataclass(frozen=True)
@@ -207,8 +209,12 @@ def _fetch(source: str, temporary: Path, name: str | None, progress: Callable[[i
 def _unpack(archive: Path, into: Path) -> Path:
     """Unpack a zip and return the folder that holds ``configs/metadata.json``."""
     with zipfile.ZipFile(archive) as zipped:
-        if sum(info.file_size for info in zipped.infolist()) > MAX_UNPACKED_BYTES:
+        unpacked, packed = sum(info.file_size for info in zipped.infolist()), archive.stat().st_size
+        if unpacked > MAX_UNPACKED_BYTES:
             msg = f"{archive.name} unpacks to more than {MAX_UNPACKED_BYTES >> 30} GiB; it was not added"
+            raise BundleError(msg)
+        if unpacked > _MOST_OVERHEAD_BYTES + _MOST_GROWTH * packed:
+            msg = f"{archive.name} has {packed} bytes and unpacks to {unpacked}, as no weights do; it was not added"
             raise BundleError(msg)
         for info in zipped.infolist():
             path = PurePosixPath(info.filename)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import threading
 import time
 from collections import Counter, OrderedDict
@@ -95,8 +96,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not value > 0:
-                msg = f"limit {name} must be above 0; got {value}"
+            if not 0 < value < math.inf:
+                msg = f"limit {name} must be above 0 and finite; got {value}"
                 raise ValueError(msg)
 
 

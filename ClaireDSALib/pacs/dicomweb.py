@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ClaireDSALib.dsa.strict_json import parse_json
 from ClaireDSALib.pacs.http_session import HttpSession, RemoteError, body_errors
 from ClaireDSALib.pacs.identity import is_uid
 from ClaireDSALib.pacs.multipart import DicomBody, MultipartError, MultipartReader, boundary_of
@@ -183,8 +183,8 @@ class DicomWeb:
                 msg = f"{self._session.remote.shown}: the answer has more than {_MAX_JSON_BYTES} bytes"
                 raise RemoteError(msg, is_final=True)
         try:
-            return json.loads(data) if data.strip() else []
-        except (ValueError, RecursionError) as problem:
+            return parse_json(data) if data.strip() else []
+        except ValueError as problem:
             msg = f"{self._session.remote.shown}: the answer is no JSON"
             raise RemoteError(msg) from problem
 

@@ -18,6 +18,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ClaireDSALib.dsa.strict_json import parse_json
+
 SCHEMA_VERSION = "1.0"
 
 Severity = Literal["exclude", "warn"]
@@ -376,7 +378,7 @@ class CaseReport:
 
     @classmethod
     def from_json(cls, text: str) -> CaseReport:
-        return cls.from_dict(json.loads(text))
+        return cls.from_dict(parse_json(text))
 
 
 @dataclass(frozen=True)

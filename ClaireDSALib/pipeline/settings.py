@@ -11,6 +11,9 @@ from typing import Any, Literal
 DEVICES = ("auto", "cpu", "cuda")
 CAM_METHODS = ("gradcam", "gradcam++")
 
+_TEXTS = ("label_bundle", "vessel_bundle", "thrombus_bundle", "quality_bundle", "suitability_preset")
+_SWITCHES = ("maps", "segment_unsuitable", "fast", "perfusion")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -67,6 +70,12 @@ class Settings:
         ):
             if getattr(self, name) not in allowed:
                 msg = f"{name} must be one of {allowed}; got {getattr(self, name)!r}"
+                raise ValueError(msg)
+
+        for name, kind in (*dict.fromkeys(_TEXTS, str).items(), *dict.fromkeys(_SWITCHES, bool).items()):
+            if not isinstance(getattr(self, name), kind):
+                wanted = "text" if kind is str else "true or false"
+                msg = f"{name} must be {wanted}; got {getattr(self, name)!r}"
                 raise ValueError(msg)
 
         for run_id, box in self.input_regions.items():

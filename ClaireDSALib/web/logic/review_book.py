@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ClaireDSALib.dsa.strict_json import read_json
 from ClaireDSALib.pipeline.report import Override
 
 FORMAT = "claire-dsa-review"
@@ -147,7 +148,7 @@ class ReviewBook:
 
     def _read(self, path: Path) -> None:
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             if not isinstance(content, Mapping) or content.get("format") != FORMAT:
                 msg = f"it is not a {FORMAT} file"
                 raise ValueError(msg)
