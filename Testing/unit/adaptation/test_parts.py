@@ -164,7 +164,7 @@ def test_every_label_network_starts_adaptation_with_its_own_answers(kind: str) -
     head = slice(0, 4) if kind == "shared" else slice(0, 2)
     torch.testing.assert_close(mean[:, head], logits[:, head] + 0.5)
     assert streams.domain.shape == (2, 2)
-    with pytest.raises(TypeError, match="SharedTrunkClassifier"):
+    with pytest.raises(TypeError, match="label networks and the quality network"):
         AdaptableNetwork(torch.nn.Linear(1, 1))
 
 
