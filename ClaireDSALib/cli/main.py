@@ -99,7 +99,10 @@ def review(
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
     insist: Annotated[bool, typer.Option("--insist", help="Segment unsuitable runs too; they are marked.")] = False,
     motion: Annotated[
-        str | None, typer.Option(help="Motion correction: needed (when the labels see motion), off, auto, translation, rigid, bspline.")
+        str | None,
+        typer.Option(
+            help="Motion correction: needed (when the labels see motion), off, auto, translation, rigid, bspline."
+        ),
     ] = None,
     identifiers: Annotated[
         bool, typer.Option("--identifiers", help="Name unused input files; file names may name patients.")

@@ -168,8 +168,9 @@ def subtract(state: RunState) -> None:
             state.notes.append(f"Not subtracted: {subtraction.why_no_mask(state.series)}.")
             return
         state.opacity_frames = subtraction.subtract(state.series, mask=state.mask)
-        if state.settings.motion_correction not in ("off", "needed"):
-            _correct_motion(state, state.settings.motion_correction)
+        wanted = state.settings.motion_correction
+        if wanted != "off" and wanted != "needed":
+            _correct_motion(state, wanted)
         if state.motion != "none":
             _show_corrected(state)
         else:

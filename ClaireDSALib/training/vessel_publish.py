@@ -123,8 +123,8 @@ patients.
 ## Measured on held-out simulated patients
 
 {first.n_runs} simulated runs of {first.n_patients} patients; each was given, with a chance of one half, a vendor look
-that no training patient has (`east`). Suitable runs: contrast, intracranial, AP or lateral, no severe motion. Command: `{command}`. 95 % intervals
-over patients.
+that no training patient has (`east`). Suitable runs: contrast, intracranial, AP or lateral, no severe motion.
+Command: `{command}`. 95 % intervals over patients.
 
 {table(ways)}
 

@@ -216,7 +216,7 @@ _WITH_LABELS = Settings(
 
 @pytest.fixture
 def a_moved_run() -> DsaSeries:
-    """Ten frames of bone texture that jump by (2.0, -3.0) pixels at the fourth, after the mask; a vessel fills meanwhile."""
+    """Ten frames of bone texture that jump by (2.0, -3.0) px at the fourth, after the mask; a vessel fills too."""
     times = np.arange(10) * 0.5
     bolus = np.exp(-0.5 * ((times - 2.5) / 0.5) ** 2)
     bone = textured(160)
