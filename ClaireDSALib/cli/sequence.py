@@ -1,4 +1,4 @@
-"""``claire-dsa train thrombus``, ``evaluate thrombus``, ``models import --layout mittmann``."""
+"""``claire-dsa train thrombus``, ``train phases``, ``evaluate thrombus``, ``models import --layout mittmann``."""
 
 from __future__ import annotations
 
@@ -50,6 +50,71 @@ def train_thrombus(
         return
     folder = train_and_write(data, out, settings, validation=validation, report=lambda line: typer.echo(line, err=True))
     typer.echo(str(folder))
+
+
+def train_phases(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the bundle to write.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of prepared runs; simulated patients that are missing are added.")
+    ] = None,
+    annotated: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV/TSV instead of --data: path, patient, and the first frame (from 1) of each phase: non_contrast, "
+            "arterial, parenchymal, venous; empty where a run does not show it."
+        ),
+    ] = None,
+    bundle: Annotated[str, typer.Option(help="Sequence bundle to start from: catalogue name or folder.")] = (
+        "dsa_sequence"
+    ),
+    part: Annotated[
+        str, typer.Option(help="head: the last layer, nothing else changes; recurrent: the whole recurrent branch.")
+    ] = "head",
+    patients: Patients = 20,
+    first_seed: Annotated[int, typer.Option(help="Seed of the first patient.")] = 4_000_000,
+    validation: Annotated[Path | None, typer.Option(help="Prepared runs of other patients to validate on.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Wall-clock budget of the training.")] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 30,
+    workers: Annotated[int, typer.Option(help="Processes that simulate.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Train only the phases of a sequence bundle; its thrombus verdict stays. Run again to continue."""
+    from ClaireDSALib.models.catalogue import load_catalogue
+    from ClaireDSALib.training.phase_annotations import load_annotated_runs
+    from ClaireDSALib.training.phase_train import train_phases as train
+    from ClaireDSALib.training.sequence_examples import load_examples
+
+    if (data is None) == (annotated is None):
+        typer.echo("Refused: give either --data FOLDER or --annotated TABLE.csv", err=True)
+        raise typer.Exit(2)
+    settings: dict[str, Any] = {"epochs": epochs, "device": device, "part": part}
+    if minutes is not None:
+        settings["budget_s"] = 60 * minutes
+    catalogue = load_catalogue()
+    folder = catalogue.find(bundle).folder if bundle in catalogue.names else Path(bundle)
+    try:
+        if annotated is not None:
+            runs, left_out = load_annotated_runs(annotated)
+            for sentence in left_out:
+                typer.echo(f"left out: {sentence}", err=True)
+        elif data is not None:
+            _simulate(data, patients, first_seed, workers)
+            runs = list(load_examples(data))
+        held_out = [] if validation is None else list(load_examples(validation))
+        source = f"{len(runs)} {'annotated' if annotated else 'prepared'} runs"
+        written = train(
+            folder,
+            runs,
+            out,
+            settings,
+            validation=held_out,
+            source=source,
+            report=lambda line: typer.echo(line, err=True),
+        )
+    except (ValueError, OSError) as error:
+        typer.echo(f"Refused: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(str(written))
 
 
 def evaluate_thrombus(

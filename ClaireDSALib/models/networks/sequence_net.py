@@ -132,8 +132,15 @@ class FramesNet(nn.Module):
         self.thrombus_head = nn.Linear(2 * hidden, 1)
 
     def forward(self, frames: Tensor, course: Tensor) -> FramesOutput:
+        return self.decide(self.pooled(frames, course), course)
+
+    def pooled(self, frames: Tensor, course: Tensor) -> Tensor:
+        """(T, 2 c + F) what the recurrent part reads; worth keeping when only that is trained."""
         features = self.encoder(frames)  # (T, c, S/8, S/8)
-        pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3)), course], 1)
+        return torch.cat([features.mean((2, 3)), features.amax((2, 3)), course], 1)
+
+    def decide(self, pooled: Tensor, course: Tensor) -> FramesOutput:
+        """Outputs from pooled features and course of the frames."""
         steps = torch.cat([self.project(pooled), course], 1)
         states = self.gru(steps[None])[0][0]  # (T, 2 hidden)
         weight = self.attention_head(states).softmax(0)  # (T, 1)
