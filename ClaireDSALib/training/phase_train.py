@@ -31,7 +31,8 @@ def train_phases(
 ) -> Path:
     """Train the phase part of ``bundle`` and write the whole network as a new bundle to ``out``; resumable.
 
-    Threshold and mixture of the thrombus verdict stay those of the bundle.
+    Threshold and mixture of the thrombus verdict stay those of the bundle, as do the settings in
+    ``configs/train.json``; how the phases were trained stands in the section ``sequence`` of its metadata.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def train_phases(
     network = fit_phases(network, train, held_out, chosen, out.with_suffix(".checkpoint.pt"), report=report)
     after = check_runs(network, held_out, replace(chosen, device="cpu"))
     record = {
-        "part": chosen.part,
+        "settings": dict(settings or {}) | {"part": chosen.part},
         "parent": {"name": bundle.name, "version": str(metadata.get("version", ""))},
         "parent_sha256": bundle_sha256(bundle_files(bundle)),
         "runs": source or "prepared runs",
@@ -82,7 +83,8 @@ def train_phases(
         threshold=float(section["threshold"]),
         temperature=float(section["temperature"]),
         version=str(metadata.get("version", "")),
-        training={**dict(settings or {}), "phases": record},
+        training=json.loads((bundle / "configs" / "train.json").read_text(encoding="utf-8")).get("settings"),
+        phase_training=record,
     )
     report(f"validation: {json.dumps(record['validation_frames_right'])}")
     return out

@@ -38,6 +38,7 @@ def write_sequence_bundle(
     temperature: float,
     version: str = "0.2.0",
     training: Mapping[str, Any] | None = None,
+    phase_training: Mapping[str, Any] | None = None,
 ) -> None:
     """Write ``configs``, ``models`` into ``folder``; the card is written by the evaluation.
 
@@ -49,10 +50,15 @@ def write_sequence_bundle(
         Calibrated probability at or above which a thrombus counts as present.
     temperature : float
         Divides the logit before the sigmoid.
+    version : str
+    training : mapping, optional
+        Settings of the training verb, for ``configs/train.json``.
+    phase_training : mapping, optional
+        Where the phases come from when they were trained after everything else; its ``runs`` join the data source.
     """
     save_weights(network, folder / WEIGHTS_FILE)
     export_sequence(network, folder / ONNX_FILE, size_px)
-    section = {
+    section: dict[str, Any] = {
         "task": "thrombus",
         "size_px": size_px,
         "threshold": threshold,
@@ -62,11 +68,15 @@ def write_sequence_bundle(
         "weights": WEIGHTS_FILE,
         "network": {"type": "SequenceNet", "arguments": network.config.to_dict()},
     }
+    metadata = _metadata(version, size_px)
+    if phase_training:
+        section["phase_training"] = dict(phase_training)
+        metadata["data_source"] += f"; phases: {phase_training['runs']}"
     parts = "ClaireDSALib.training.sequence_parts.ReadFolder"
     trainer = "ClaireDSALib.training.sequence_train.train_and_write"
     write_configs(
         folder,
-        metadata=_metadata(version, size_px) | {"sequence": section},
+        metadata=metadata | {"sequence": section},
         inference=folder_inference("reader", parts, {"output_file": "predictions.json"}),
         train=folder_training(trainer, training or {}),
     )

@@ -109,8 +109,10 @@ def test_the_written_bundle_keeps_the_verdict_and_records_its_parent(network, ru
     parent, child = load_network(tmp_path / "parent"), load_network(folder)
     same = {k for k, v in parent.state_dict().items() if torch.equal(v, child.state_dict()[k])}
     assert set(parent.state_dict()) - same <= {"frames.phase_head.weight", "frames.phase_head.bias"}
-    written = (folder / "configs" / "train.json").read_text()
-    assert "parent_sha256" in written
+    assert len(section["phase_training"]["parent_sha256"]) == 64
+    assert read_metadata(folder)["data_source"].endswith("phases: prepared runs")
+    train = [(tmp_path / name / "configs" / "train.json").read_text() for name in ("parent", "child")]
+    assert train[0] == train[1]
     assert any("runs to train on" in line for line in said)
 
 
