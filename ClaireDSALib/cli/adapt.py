@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from ClaireDSALib.cli.console import BAD_USAGE, NOTHING_USABLE, complain, say, say_json
-from ClaireDSALib.dsa.strict_json import read_json
+from ClaireDSALib.dsa.strict_json import read_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,7 +212,7 @@ def _settings(preset: str, config: Path | None, minutes: float | None) -> AdaptS
         raise typer.Exit(BAD_USAGE)
     settings = PRESETS[preset]
     if config is not None:
-        settings = AdaptSettings.from_dict({**settings.to_dict(), **read_json(config)})
+        settings = AdaptSettings.from_dict({**settings.to_dict(), **read_object(config)})
     return settings if minutes is None else replace(settings, max_minutes=minutes)
 
 

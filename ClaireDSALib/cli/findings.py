@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ClaireDSALib.cli.console import analysis_bar, title_of
-from ClaireDSALib.dsa.strict_json import read_json
+from ClaireDSALib.dsa.strict_json import read_object
 
 if TYPE_CHECKING:
     from ClaireDSALib.dsa.read import ReadResult
@@ -60,8 +60,8 @@ def read_corrections(path: Path) -> Mapping[str, Sequence[Override]]:
     from ClaireDSALib.web.logic.review_book import FORMAT, ReviewBook
 
     try:
-        content = read_json(path)
-        if isinstance(content, dict) and content.get("format") == FORMAT:
+        content = read_object(path)
+        if content.get("format") == FORMAT:
             book = ReviewBook.open(path)
             return {run_id: book.overrides(run_id) for run_id in content["runs"]}
         return {run.run_id: run.overrides for run in CaseReport.from_dict(content).runs}

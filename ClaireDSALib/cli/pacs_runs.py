@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ClaireDSALib.cli.console import BAD_USAGE, DONE, NOTHING_USABLE, SOME_FAILED, bar, complain, say, say_json
-from ClaireDSALib.dsa.strict_json import read_json
+from ClaireDSALib.dsa.strict_json import read_object
 from ClaireDSALib.pacs.remote import Remote
 
 
@@ -113,13 +113,10 @@ def listen_settings(path: Path | None, options: dict[str, Any], device: str | No
     from ClaireDSALib.pacs.settings import ListenSettings
 
     try:
-        data = read_json(path) if path is not None else {}
+        data = read_object(path) if path is not None else {}
     except (OSError, ValueError) as problem:
         msg = f"{path} cannot be read: {problem}"
         raise ValueError(msg) from problem
-    if not isinstance(data, dict):
-        msg = f"{path} must hold one JSON object"
-        raise ValueError(msg)
     data.update({name: value for name, value in options.items() if value is not None})
     if options.get("peers"):
         data["peers"] = [Peer.parse(text) for text in options["peers"]]

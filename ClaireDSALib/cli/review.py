@@ -21,9 +21,10 @@ from ClaireDSALib.cli.console import (
     title_of,
 )
 from ClaireDSALib.dsa.series import Skipped
-from ClaireDSALib.dsa.strict_json import read_json
+from ClaireDSALib.dsa.strict_json import read_object
 from ClaireDSALib.pipeline.report import CaseReport, RunReport
 from ClaireDSALib.pipeline.settings import Settings
+from ClaireDSALib.pipeline.suitability import load_rules
 
 _SUFFIXES = frozenset({".dcm", ".ima", ".zip", ".txt", ".pdf", ".xml", ".json", ".jpg", ".png", ".html", ".exe"})
 """Endings that say something about a file and nothing about a patient."""
@@ -71,8 +72,10 @@ def _known_suffix(source: str) -> str:
 def load_settings(path: Path | None, overrides: dict[str, Any]) -> Settings:
     """Settings from a JSON file and the command line, which wins; bad ones end with exit code 2."""
     try:
-        data = read_json(path) if path is not None else {}
-        return Settings.from_dict({**data, **overrides})
+        data = read_object(path) if path is not None else {}
+        settings = Settings.from_dict({**data, **overrides})
+        load_rules(settings.suitability_preset)  # a preset that is none is bad usage, not a failure of each run
+        return settings
     except (OSError, ValueError, TypeError, AttributeError) as problem:
         complain(f"settings: {problem}")
         raise typer.Exit(2) from problem

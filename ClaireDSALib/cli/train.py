@@ -11,7 +11,7 @@ import typer
 from ClaireDSALib.cli.quality import train_quality
 from ClaireDSALib.cli.sequence import train_phases, train_thrombus
 from ClaireDSALib.cli.vessels import train_vessels
-from ClaireDSALib.dsa.strict_json import read_json
+from ClaireDSALib.dsa.strict_json import read_json, read_object
 
 if TYPE_CHECKING:
     from ClaireDSALib.training.samples import LabelledPictures
@@ -126,7 +126,7 @@ def _settings(config: Path | None, minutes: float | None) -> FitSettings:
     from ClaireDSALib.training.settings import FitSettings
 
     try:
-        data: dict[str, Any] = read_json(config) if config else {}
+        data: dict[str, Any] = read_object(config) if config else {}
         settings = FitSettings.from_dict(data.get("settings", data))
     except (OSError, ValueError, TypeError) as error:
         typer.echo(f"Refused: {config}: {error}", err=True)

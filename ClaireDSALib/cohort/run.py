@@ -142,7 +142,8 @@ def run_cohort(
     """
     options = options or CohortOptions()
     recipe = make_recipe(settings or Settings(maps=False))
-    places_named = places_of(source) if source.suffix.lower() == ".tsv" else list(places_of(source))
+    for _ in places_of(source):  # a list that is none is refused before anything is made
+        pass
     places = Places(out)
     places.make()
     claims = Claims(places.claims)
@@ -153,7 +154,7 @@ def run_cohort(
         index = Index(places.index)
         try:
             planner = Planner(out, options.centre_from)
-            planner.discover(places_named, index, lambda step, done, total: tell(CohortProgress(step, done, total)))
+            planner.discover(places_of(source), index, lambda *state: tell(CohortProgress(*state)))
             analysed = _Analysis(places, index, recipe, options, tell).run()
             tell(CohortProgress("table", 0, 1))
             return _write_outputs(places, index, recipe, options, analysed)

@@ -28,6 +28,23 @@ def read_json(path: Path) -> Any:
     return parse_json(path.read_text(encoding="utf-8"))
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds one object, such as settings.
+
+    Raises
+    ------
+    OSError
+        When it cannot be read.
+    ValueError
+        When it is not what :func:`read_json` takes, or something else than an object.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        msg = f"{path.name} must hold one JSON object"
+        raise ValueError(msg)
+    return value
+
+
 def parse_json(text: str | bytes | bytearray) -> Any:
     """Parse JSON text (RFC 8259).
 

@@ -6,6 +6,7 @@ A bundle is copied to a side folder, checked there, and moved into place in one 
 from __future__ import annotations
 
 import shutil
+import stat
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -220,6 +221,9 @@ def _unpack(archive: Path, into: Path) -> Path:
             path = PurePosixPath(info.filename)
             if path.is_absolute() or ".." in path.parts or "\\" in info.filename:
                 msg = f"{archive.name} holds a path outside its folder ({info.filename!r}); it was not added"
+                raise BundleError(msg)
+            if stat.S_ISLNK(info.external_attr >> 16):
+                msg = f"{archive.name} holds a link ({info.filename!r}), which no bundle needs; it was not added"
                 raise BundleError(msg)
         zipped.extractall(into)
     found = sorted(into.rglob("configs/metadata.json"), key=lambda p: len(p.parts))

@@ -45,15 +45,19 @@ def read_annotations(path: str | Path) -> list[Annotation]:
     Raises
     ------
     ValueError
-        When a column is missing or a cell is empty.
+        When it is no text, a column is missing or a cell is empty.
     """
     path = Path(path)
     with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream, delimiter="\t" if path.suffix == ".tsv" else ",")
-        if missing := [c for c in COLUMNS if c not in (reader.fieldnames or [])]:
-            msg = f"{path.name} lacks the columns {missing}; it needs {list(COLUMNS)}"
-            raise ValueError(msg)
-        rows = list(reader)
+        try:
+            reader = csv.DictReader(stream, delimiter="\t" if path.suffix == ".tsv" else ",")
+            columns, rows = reader.fieldnames or [], list(reader)
+        except (csv.Error, UnicodeDecodeError) as error:
+            msg = f"{path.name} is no table in UTF-8 text: {error}"
+            raise ValueError(msg) from error
+    if missing := [c for c in COLUMNS if c not in columns]:
+        msg = f"{path.name} lacks the columns {missing}; it needs {list(COLUMNS)}"
+        raise ValueError(msg)
     for number, row in enumerate(rows, start=2):
         if empty := [c for c in COLUMNS if not (row[c] or "").strip()]:
             msg = f"{path.name} line {number}: {empty} is empty"
@@ -142,12 +146,25 @@ def load_annotated(
     conflicts : list of Conflict
     kappas : dict
         See :func:`agreement`.
+
+    Raises
+    ------
+    ValueError
+        When the table is none, or empty.
+    FileNotFoundError
+        When it names files that are not there.
     """
     annotations = read_annotations(table)
     folder = Path(root) if root is not None else Path(table).parent
     settled, conflicts = settle(annotations)
     patient_of = {a.path: a.patient for a in annotations}
     paths = sorted(patient_of)
+    if not paths:
+        msg = f"{Path(table).name} holds no annotation below its head"
+        raise ValueError(msg)
+    if missing := [path for path in paths if not (folder / path).is_file()]:
+        msg = f"{Path(table).name} names {len(missing)} files that are not there, the first is {missing[0]!r}"
+        raise FileNotFoundError(msg)
     images = np.stack([to_cache(read_picture(folder / path), size_px) for path in paths])
     given = [{label: cls for (p, label), cls in settled.items() if p == path} for path in paths]
     pictures = LabelledPictures(

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import stat
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from ClaireDSALib.dsa.strict_json import parse_json, read_json
+from ClaireDSALib.cli.main import app
+from ClaireDSALib.cohort.run import run_cohort
+from ClaireDSALib.dsa.strict_json import parse_json, read_json, read_object
 from ClaireDSALib.models import store
 from ClaireDSALib.models.bundle import read_metadata
 from ClaireDSALib.models.errors import BundleError
+from ClaireDSALib.models.labels import NINE_LABELS
 from ClaireDSALib.pipeline.report import CaseReport
 from ClaireDSALib.pipeline.settings import Settings
+from ClaireDSALib.training.annotations import load_annotated
 from ClaireDSALib.web.logic.review_book import ReviewBook
 
 POISON = {
@@ -89,3 +95,54 @@ def test_a_zip_that_grows_as_no_weights_do_is_not_unpacked(tmp_path, monkeypatch
     with pytest.raises(BundleError, match="as no weights do; it was not added"):
         store.add(str(archive), confirm=lambda _: True)
     assert not list((tmp_path / "home").rglob("*.onnx"))
+
+
+def test_a_zip_with_a_link_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setenv("CLAIRE_DSA_HOME", str(tmp_path / "home"))
+    archive, link = tmp_path / "link.zip", zipfile.ZipInfo("b/configs")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.writestr(link, "/etc")
+        zipped.writestr("b/metadata.json", "{}")
+    with pytest.raises(BundleError, match=r"link\.zip holds a link .'b/configs'., which no bundle needs"):
+        store.add(str(archive), confirm=lambda _: True)
+
+
+@pytest.mark.parametrize("text", ["[]", '"a"', "3", "null"])
+def test_settings_that_are_no_object_are_refused(text, tmp_path):
+    (tmp_path / "given.json").write_text(text)
+    with pytest.raises(ValueError, match=r"given\.json must hold one JSON object"):
+        read_object(tmp_path / "given.json")
+
+
+def test_an_unknown_preset_is_bad_usage_and_nothing_is_analysed(tmp_path):
+    told = CliRunner().invoke(app, ["review", str(tmp_path), "--out", str(tmp_path / "out"), "--preset", "../rules"])
+    assert told.exit_code == 2
+    assert "no suitability preset '../rules'; there are ['perfusion'" in told.stderr
+    assert not (tmp_path / "out").exists()
+
+
+HEAD = "path\tlabel\tclass\trater\tpatient\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (HEAD.encode(), "no annotation below its head"),
+        (HEAD.encode() + b"=cmd|1\tregion\tintracranial\tr\tp\n", "names 1 files that are not there.*'=cmd.1'"),
+        (bytes(range(256)), "no table in UTF-8 text"),
+        (HEAD.encode() + b"a" * 200_000 + b"\tregion\tintracranial\tr\tp\n", "no table in UTF-8 text"),
+    ],
+)
+def test_a_table_of_annotations_that_is_none_is_refused(content, reason, tmp_path):
+    (tmp_path / "table.tsv").write_bytes(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=reason):
+        load_annotated(tmp_path / "table.tsv", NINE_LABELS)
+
+
+@pytest.mark.parametrize("content", [b"picture\tcentre\na\tb\n", b"path\n" + b"a" * 200_000, bytes(range(256))])
+def test_a_list_of_a_cohort_that_is_none_is_refused_before_anything_is_made(content, tmp_path):
+    (tmp_path / "list.tsv").write_bytes(content)
+    with pytest.raises(ValueError, match=r"list.tsv (needs a column 'path'|is no tab-separated UTF-8 text)"):
+        run_cohort(tmp_path / "list.tsv", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
