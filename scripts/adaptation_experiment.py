@@ -135,8 +135,7 @@ class Seed:
 
     def record(self, method: str, n: int) -> dict[str, Any]:
         """Train one method and measure it on look B's test runs."""
-        from ClaireDSALib.training.adaptation.guard import judge
-        from ClaireDSALib.training.adaptation.keeping import keeping
+        from ClaireDSALib.training.adaptation.adapt import settle
         from ClaireDSALib.training.adaptation.measures import balanced_accuracies, mean_of
         from ClaireDSALib.training.adaptation.methods import Task, run_method
         from ClaireDSALib.training.adaptation.settings import AdaptSettings
@@ -153,10 +152,12 @@ class Seed:
         figures = balanced_accuracies(network, self.test, NINE_LABELS)
         row = {"seed": self.number, "method": method, "n": n, "mean": mean_of(figures), "labels": figures}
         row["cpu_s"] = round(time.process_time() - begin, 1)
-        if n == 0 and method not in (FULL, "source_only"):
-            verdict = judge(self.network, network, domains, self.styled_validation)
-            row["guard"] = verdict.to_dict()
-            shipped = keeping(self.network, network, verdict.kept, NINE_LABELS) if verdict.accepted else self.network
+        if method not in (FULL, "source_only"):
+            settled = settle(self.network, network, domains, self.styled_validation)
+            row["guard"] = settled.verdict.to_dict() | {
+                "accepted": settled.accepted, "reasons": settled.reasons, "kept": settled.kept,
+            }  # fmt: skip
+            shipped = settled.network if settled.accepted else self.network
             row["shipped"] = balanced_accuracies(shipped, self.test, NINE_LABELS)
         return row
 

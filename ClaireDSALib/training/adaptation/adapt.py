@@ -85,6 +85,31 @@ class SiteData:
     test: LabelledPictures | None = None
 
 
+@dataclass(frozen=True)
+class Settled:
+    """What is to become of a trained network.
+
+    Parameters
+    ----------
+    network : nn.Module
+        The adapted network, with the labels that keep their parent's output.
+    accepted : bool
+    reasons : tuple of str
+    kept : dict
+        Label -> why it keeps its parent's output.
+    verdict : Verdict
+    measured : dict
+        As in :class:`Adaptation`.
+    """
+
+    network: nn.Module
+    accepted: bool
+    reasons: tuple[str, ...]
+    kept: dict[str, str]
+    verdict: Verdict
+    measured: dict[str, dict[str, dict[str, float]]]
+
+
 def adapt_bundle(
     parent: Parent,
     data: SiteData,
@@ -137,13 +162,11 @@ def adapt_bundle(
     task = Task(before, domains, settings, styles[0], out / "checkpoints" / method, report)
     shift = [s.to_dict() for s in class_shifts(task)]
     after = run_method(method, task)
-    verdict = judge(before, after, domains, styles[1], _trained_labels(domains))
-    kept = verdict.kept if verdict.accepted and not len(domains.target_validation) else {}
-    after = keeping(before, after, kept, parent.labels)
     tests = None if data.test is None else parent.prepare(data.test)
-    measured = _measured(before, after, domains, styles[1], tests, parent.labels)
+    settled = settle(before, after, domains, styles[1], tests)
+    after, verdict, measured, kept = settled.network, settled.verdict, settled.measured, settled.kept
     unharmed, effects = parent.side_effects(after, validation, like_target[1])
-    accepted, reasons = _decide(verdict, measured, n_labelled)
+    accepted, reasons = settled.accepted, settled.reasons
     if not unharmed:
         accepted, reasons = False, effects
     if not accepted:
@@ -181,6 +204,34 @@ def make_domains(
     hidden = replace(target, targets=without_labels(data.target).targets)
     source, steering = (parent.prepare(p) for p in (train, validation))
     return Domains(source, steering, labelled, kept_back, hidden, parent.labels), train, validation
+
+
+def settle(
+    before: nn.Module,
+    after: nn.Module,
+    domains: Domains,
+    restyled_validation: Prepared,
+    tests: Prepared | None = None,
+) -> Settled:
+    """Decide which labels are adapted, and whether anything is.
+
+    Parameters
+    ----------
+    before, after : nn.Module
+        The parent's network and the trained one.
+    domains : Domains
+    restyled_validation : Prepared
+        Source validation pictures with the target's look.
+    tests : Prepared, optional
+        Labelled target pictures for figures only.
+    """
+    verdict = judge(before, after, domains, restyled_validation, _trained_labels(domains))
+    kept = verdict.kept if verdict.accepted and not len(domains.target_validation) else {}
+    network = keeping(before, after, kept, domains.labels)
+    measured = _measured(before, network, domains, restyled_validation, tests, domains.labels)
+    n_labelled = len(domains.labelled) + len(domains.target_validation)
+    accepted, reasons = _decide(verdict, measured, n_labelled)
+    return Settled(network, accepted, reasons, dict(kept), verdict, measured)
 
 
 def calibrate_target(
