@@ -108,7 +108,9 @@ def test_the_quality_bundle_is_adapted_and_can_be_added_and_verified(
     run = CliRunner().invoke
     asked = ["adapt", "--bundle", str(a_quality_bundle), "--yes", "--source", str(two_sites["source"]),
              "--target", str(two_sites["target"]), "--target-labels", str(two_sites["labels"]),
-             "--test", str(two_sites["test"]), "--out", str(tmp_path), "--json"]  # fmt: skip
+             "--test", str(two_sites["test"]), "--out", str(tmp_path), "--json",
+             "--config", str(tmp_path / "short.json")]  # fmt: skip
+    (tmp_path / "short.json").write_text('{"epochs": 8}')
     found = run(app, asked)
     assert found.exit_code == 0, found.output
     told = json.loads(found.stdout)
