@@ -39,7 +39,7 @@ LOOK_ERROR = 0.08
 drawing patients: 1.645 times a standard deviation of 0.05, from simulated sites; see ``docs/adaptation.md``."""
 NEEDED_GAIN = 0.02
 """Mean gain in the target's look below which the adaptation is not worth its risk."""
-FORGOTTEN = 0.05
+FORGOTTEN = 0.15
 """Mean loss on the source's own look above which the training is taken to have gone wrong; some loss is the price of
 another look and does no harm at the target."""
 VANISHED = 0.2

@@ -206,7 +206,7 @@ GOOD = guard.Evidence(
     [
         ({"restyled_low": {"shape": 0.079}}, "shape: change \\+0.100 with the target's look, lower bound \\+0.079"),
         ({"restyled_change": {"shape": 0.01}}, "mean gain is \\+0.010"),
-        ({"source_change": {"shape": -0.06}}, "source pictures lost 0.060"),
+        ({"source_change": {"shape": -0.16}}, "source pictures lost 0.160"),
         ({"distance_after": 1.1}, "did not come closer"),
         ({"vanished": (("shape", "shape bar vanished"),)}, "shape bar vanished"),
         ({"learnt": ()}, "reads no label"),
