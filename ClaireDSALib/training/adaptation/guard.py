@@ -3,7 +3,8 @@
 First label by label. Held-out source pictures whose labels are known are given the target's look, and both networks
 read them. A label is adapted when the parent reads it at the source at all and when the lower bound of its gain there
 (bootstrap over patients) exceeds what the simulated look itself is in error; every other label keeps its parent's
-output. Labels of which target labels were given are adapted unless they lose there.
+output. Labels of which target labels were given are adapted too, unless they lose there, or unless the parent reads the
+labelled target runs, which it never saw, as well as it reads the source.
 
 Then as a whole, over the labels that are to be adapted: the mean gain must be worth it and, without target labels, the
 source's own look must not be forgotten and the features of both sites must have come closer. One broken rule refuses
@@ -64,6 +65,8 @@ class Evidence:
         Classes that are hardly predicted any more, label and words.
     restyled_low : dict
         Label -> lower bound of ``restyled_change``.
+    source_before, target_before : dict
+        Label -> the parent's balanced accuracy on held-out source runs and on labelled target runs.
     """
 
     learnt: tuple[str, ...]
@@ -73,6 +76,8 @@ class Evidence:
     distance_after: float
     vanished: tuple[tuple[str, str], ...] = ()
     restyled_low: dict[str, float] = field(default_factory=dict)
+    source_before: dict[str, float] = field(default_factory=dict)
+    target_before: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,8 @@ def judge(
         distance_after=feature_distance(features_of(at_home, domains.source), features_of(after, domains.unlabelled)),
         vanished=_vanished(before, after, domains.unlabelled, labels),
         restyled_low=change_bounds(first, second, restyled_validation, labels),
+        source_before=at_source,
+        target_before=balanced_accuracies(before, domains.labelled, labels) if len(domains.labelled) else {},
     )
     return decide(evidence, labels.names, labelled)
 
@@ -183,19 +190,28 @@ def decide(evidence: Evidence, names: Collection[str], labelled: Collection[str]
 def _why_kept(name: str, evidence: Evidence, labelled: Collection[str]) -> str:
     """Why a label keeps its parent's output; empty when it is adapted."""
     change = evidence.restyled_change.get(name)
+    supported = evidence.restyled_low.get(name, -np.inf) > LOOK_ERROR
     vanished = [words for label, words in evidence.vanished if label == name]
     if name in evidence.learnt and change is not None and vanished:
         return vanished[0]
     if name in labelled:
         if name in evidence.learnt and change is not None and change < -WORSE:
             return f"lost {-change:.3f} with the target's look"
-        return ""
+        return "" if name not in evidence.learnt or supported else _read_well(name, evidence)
     if name not in evidence.learnt:
         return "hardly read at the source"
     if change is None:
         return "not among the source validation"
     low = evidence.restyled_low.get(name, -np.inf)
-    return "" if low > LOOK_ERROR else f"change {change:+.3f} with the target's look, lower bound {low:+.3f}"
+    return "" if supported else f"change {change:+.3f} with the target's look, lower bound {low:+.3f}"
+
+
+def _read_well(name: str, evidence: Evidence) -> str:
+    """Words when the parent reads a label on the labelled target runs as well as at the source."""
+    here, there = evidence.source_before.get(name), evidence.target_before.get(name)
+    if here is None or there is None or there < here - WORSE:
+        return ""
+    return f"balanced accuracy {there:.3f} on the labelled target runs as it is, {here:.3f} at the source"
 
 
 def _kept_sentence(kept: dict[str, str]) -> tuple[str, ...]:

@@ -229,6 +229,15 @@ def test_a_label_that_is_hardly_read_keeps_its_parents_output_unless_target_labe
     assert guard.decide(lost, NAMES, ["height"]).kept == {"height": "lost 0.300 with the target's look"}
 
 
+def test_a_label_that_the_parent_reads_well_at_the_target_is_not_touched_for_the_sake_of_few_labels() -> None:
+    unsure = replace(GOOD, restyled_low={"shape": 0.0}, source_before={"shape": 0.9})
+    assert guard.decide(replace(unsure, target_before={"shape": 0.7}), NAMES, NAMES).kept == {}
+    kept = guard.decide(replace(unsure, target_before={"shape": 0.89}), NAMES, NAMES).kept
+    assert kept == {"shape": "balanced accuracy 0.890 on the labelled target runs as it is, 0.900 at the source"}
+    supported = replace(GOOD, source_before={"shape": 0.9}, target_before={"shape": 0.89})
+    assert guard.decide(supported, NAMES, NAMES).kept == {}
+
+
 def test_kept_labels_are_read_as_the_parent_reads_them_and_the_others_as_adapted(a_source_network) -> None:
     domains, styled, _ = domains_with(0)
     adapted = run_method("look", Task(a_source_network, domains, replace(QUICK, epochs=0.5), styled))
