@@ -95,7 +95,7 @@ def _metadata(version: str) -> dict[str, Any]:
         description="Light two-task network after Huang et al. 2025; trained on simulated runs only.",
         version=version,
         data_source="simulated by claire-dsa",
-        changelog={version: "first version, trained on simulated runs"},
+        changelog={version: "trained on simulated runs"},
     )
     task = "Quality grade and vessel mask of the subtracted minimum intensity projection, in one short pass"
     shape = [WORK_PX, WORK_PX]

@@ -105,7 +105,7 @@ def _metadata(kind: str, version: str, inputs: tuple[str, ...]) -> dict[str, Any
         description=f"{kind} on peak opacity and its early and late part; trained on simulated runs only.",
         version=version,
         data_source="simulated by claire-dsa",
-        changelog={version: "first version, trained on simulated runs"},
+        changelog={version: "trained on simulated runs"},
     )
     task = "Vessel, artery and vein masks on the minimum intensity projection of a cerebral angiographic run"
     channels, shape = [f"{name} opacity, relative" for name in inputs], ["32*n", "32*n"]
