@@ -130,15 +130,16 @@ def train_domains(
     stops = sorted({math.ceil(total * k / LOOKS) for k in range(1, LOOKS + 1)})
     step = _Stepper(domains, settings, terms, sampler, total)
     for stop in (s for s in stops if s > state.step):
+        if _used_up(state, settings):
+            break
         _train_until(stop, state, step, settings)
         _look(state, domains, settings)
         if checkpoint is not None:
             checkpoint.parent.mkdir(parents=True, exist_ok=True)
             state.save(checkpoint)
         report(_line(state, total))
-        if state.elapsed_s / 60 > settings.max_minutes:
-            report(f"the budget of {settings.max_minutes:g} min is used up after {state.step} of {total} steps")
-            break
+    if state.step < total:
+        report(f"the budget of {settings.max_minutes:g} min is used up after {state.step} of {total} steps")
     if state.best_weights:
         model.load_state_dict(state.best_weights)
     return model.eval()
@@ -224,13 +225,17 @@ def _rate(fraction: float) -> float:
 def _train_until(stop: int, state: LoopState, step: _Stepper, settings: AdaptSettings) -> None:
     state.model.train()
     rows = []
-    while state.step < stop and state.elapsed_s / 60 <= settings.max_minutes:
+    while state.step < stop and not _used_up(state, settings):
         begin = time.perf_counter()
         rows.append([float(part.detach()) for part in step(state)])
         state.step += 1
         state.elapsed_s += time.perf_counter() - begin
     means = np.mean(rows, axis=0) if rows else np.full(4, np.nan)
     state.history.append({"step": state.step, **dict(zip(LossParts._fields, map(float, means), strict=True))})
+
+
+def _used_up(state: LoopState, settings: AdaptSettings) -> bool:
+    return state.elapsed_s / 60 > settings.max_minutes
 
 
 def _look(state: LoopState, domains: Domains, settings: AdaptSettings) -> None:

@@ -153,11 +153,14 @@ def test_an_interrupted_adaptation_ends_as_if_it_had_not_been(a_source_network, 
         torch.testing.assert_close(resumed.state_dict()[key], value, msg=key)
 
 
-def test_a_training_ends_with_its_budget(a_source_network) -> None:
+def test_a_training_ends_with_its_budget_and_a_call_again_does_not_exceed_it(a_source_network, tmp_path: Path) -> None:
     lines: list[str] = []
-    settings = replace(QUICK, epochs=50, max_minutes=1e-5)
-    train_domains(a_source_network, domains_with(10)[0], settings, Terms(), report=lines.append)
-    assert any("budget" in line for line in lines)
+    settings, domains = replace(QUICK, epochs=50, max_minutes=1e-5), domains_with(10)[0]
+    first = train_domains(a_source_network, domains, settings, Terms(), out=tmp_path, report=lines.append)
+    assert lines[-1] == "the budget of 1e-05 min is used up after 1 of 500 steps"
+    again = train_domains(a_source_network, domains, settings, Terms(), out=tmp_path, report=lines.append)
+    assert lines[2:] == ["continuing at step 1 of 500", lines[1]]
+    assert all(torch.equal(v, again.state_dict()[k]) for k, v in first.state_dict().items())
 
 
 def test_few_labels_are_all_trained_on_and_many_leave_a_validation_of_other_patients() -> None:
