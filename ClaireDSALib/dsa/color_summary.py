@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ClaireDSALib.dsa.maps import TemporalMaps
+from ClaireDSALib.dsa.order_statistics import percentile
 
 FIRST_HUE = 0.0
 """Red: the earliest time, as on consoles; hue runs over yellow and green to blue."""
@@ -69,7 +70,7 @@ def color_summary(maps: TemporalMaps, *, times_s: npt.NDArray[np.floating] | Non
     span = max(scale.last_s - scale.first_s, _TINY)
     place = np.clip((shown[contrast] - scale.first_s) / span, 0.0, 1.0)
     opacity = np.maximum(maps.peak_opacity[contrast], 0.0)
-    full = max(float(np.percentile(opacity, _BRIGHT_PERCENTILE)), _TINY)
+    full = max(float(percentile(opacity, _BRIGHT_PERCENTILE)), _TINY)
     bright = np.clip(opacity / full, 0.0, 1.0) ** _GAMMA
     picture[contrast] = np.round(255 * _rgb(place) * bright[:, None]).astype(np.uint8)
     return picture
@@ -80,7 +81,7 @@ def legend(maps: TemporalMaps, *, times_s: npt.NDArray[np.floating] | None = Non
     shown = maps.time_to_peak_s if times_s is None else np.asarray(times_s, np.float32)
     finite = shown[np.isfinite(shown)]
     first, last = (
-        (float(v) for v in np.percentile(finite, (_EARLY_PERCENTILE, _LATE_PERCENTILE))) if finite.size else (0.0, 0.0)
+        (float(percentile(finite, one)) for one in (_EARLY_PERCENTILE, _LATE_PERCENTILE)) if finite.size else (0.0, 0.0)
     )
     colors = np.round(255 * _rgb(np.linspace(0.0, 1.0, n_colors))).astype(np.uint8)
     return Legend(first, last, _ticks(first, last), colors)

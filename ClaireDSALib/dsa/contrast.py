@@ -11,6 +11,7 @@ from scipy import ndimage
 from ClaireDSALib.dsa.area_mean import area_mean
 from ClaireDSALib.dsa.attenuation import attenuation_curve
 from ClaireDSALib.dsa.decode_stream import for_each_frame
+from ClaireDSALib.dsa.order_statistics import median
 from ClaireDSALib.dsa.series import DsaSeries, Frame
 
 THUMBNAIL_PX = 128
@@ -108,7 +109,7 @@ def contrast_curve(series: DsaSeries, *, workers: int | None = None) -> Contrast
     free, reason = _contrast_free(onset)
     vessels = _largest(excess.max(axis=0), _VESSEL_FRACTION)
     inside = attenuation[:, region]
-    inside = inside - np.median(inside, axis=1, keepdims=True)
+    inside = inside - median(inside)[:, None]
     opacity = inside - (inside[list(free)].mean(axis=0) if free else inside.min(axis=0))
     curve = opacity[:, vessels].mean(axis=1).astype(np.float32)
     return ContrastCurve(series.times_s, curve, onset.astype(np.float32), free, reason)

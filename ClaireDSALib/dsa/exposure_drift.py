@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from ClaireDSALib.dsa.order_statistics import median, quantile
+
 _QUIET_SHARE = 0.3
 """Of the pixels in the field: those that change least hold no contrast and show the drift alone."""
 
@@ -28,10 +30,10 @@ def exposure_drift(opacity: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]
     curves = opacity[:, in_field(opacity)]
     if not curves.size:
         return np.zeros(len(opacity))
-    drift = np.median(curves, axis=1)
+    drift = median(curves)
     for _ in range(_PASSES):
         change = np.abs(curves - drift[:, None]).max(0)
-        drift = np.median(curves[:, change <= np.quantile(change, _QUIET_SHARE)], axis=1)
+        drift = median(curves[:, change <= quantile(change, _QUIET_SHARE)])
     return drift.astype(np.float64)
 
 

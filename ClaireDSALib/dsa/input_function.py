@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from ClaireDSALib.dsa.order_statistics import median, percentile, quantile
 from ClaireDSALib.dsa.small_run import SmallRun
 
 _STRONG = 0.5
@@ -57,14 +58,14 @@ def find_input_function(run: SmallRun) -> InputFunction:
         When nothing becomes opaque, or what does never fades in and out.
     """
     peak = run.opacity.max(0)
-    top = float(np.percentile(peak, 99.8))
+    top = float(percentile(peak, 99.8))
     strong = peak > _STRONG * top
     if top <= 0 or not strong.any():
         msg = "no artery was found for the input function: nothing becomes opaque in this run"
         raise ValueError(msg)
     arrival = _half_rise_s(run.opacity[:, strong], run.times_s)
     early = np.zeros(peak.shape, bool)
-    early[strong] = arrival <= np.quantile(arrival, _EARLY_SHARE) + 1e-9
+    early[strong] = arrival <= quantile(arrival, _EARLY_SHARE) + 1e-9
     pieces, count = ndimage.label(early, structure=np.ones((3, 3)))
     weights = ndimage.sum_labels(peak, pieces, np.arange(1, count + 1))
     region = pieces == 1 + int(np.argmax(weights))
@@ -131,5 +132,7 @@ def _noise(opacity: npt.NDArray[np.float32]) -> float:
     """Standard deviation of one cell in one frame, from the smallest differences between neighbouring frames."""
     if len(opacity) < 2:
         return 0.0
-    spread = [float(np.median(np.abs(np.diff(opacity[i : i + 2, ::2, ::2], axis=0)))) for i in range(len(opacity) - 1)]
+    spread = [
+        float(median(np.abs(np.diff(opacity[i : i + 2, ::2, ::2], axis=0)).ravel())) for i in range(len(opacity) - 1)
+    ]
     return 1.4826 * float(np.median(spread)) / np.sqrt(2)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ClaireDSALib.dsa.order_statistics import median
+
 NOISE_PAIRS = 12
 """Pairs of neighbouring frames from which the noise is measured."""
 
@@ -70,5 +72,5 @@ def vertex_s(
 
 def _spread(sample: Floats) -> float:
     """Robust standard deviation of a sampled picture; what is exactly zero lies outside the field."""
-    sample = sample[sample != 0] if np.any(sample) else sample
-    return float(1.4826 * np.median(np.abs(sample - np.median(sample))))
+    sample = sample[sample != 0] if np.any(sample) else sample.ravel()
+    return float(1.4826 * median(np.abs(sample - median(sample))))

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ClaireDSALib.dsa.input_function import InputFunction, drawn_input_function, find_input_function
+from ClaireDSALib.dsa.order_statistics import median
 from ClaireDSALib.dsa.small_run import SmallRun
 
 SAMPLE_S = 0.25
@@ -169,7 +170,7 @@ def _inverse(aif: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
 def _perfused(small: npt.NDArray[np.float32], aif: InputFunction) -> npt.NDArray[np.bool_]:
     peak = small.max(0)
     quiet = np.abs(np.diff(small, axis=0)).mean((1, 2)).argsort()[: max(1, len(small) // 4)]
-    noise = 1.4826 * float(np.median(np.abs(np.diff(small, axis=0)[quiet]))) / np.sqrt(2)
+    noise = 1.4826 * float(median(np.abs(np.diff(small, axis=0)[quiet]).ravel())) / np.sqrt(2)
     return peak > max(_NOISE_SIGMAS * noise, _SMALLEST_SHARE * float(aif.curve.max()))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from ClaireDSALib.dsa import order_statistics
 from ClaireDSALib.dsa.dicom_groups import find_number
 from ClaireDSALib.dsa.dicom_header import text
 from ClaireDSALib.dsa.dicom_instance import Instance
@@ -134,7 +135,7 @@ def _tail_ratio(values: npt.NDArray, reference: npt.NDArray | None = None) -> fl
     They are measured from the median over time, or from ``reference`` (1, pixels).
     """
     change = values - (median_over_time(values) if reference is None else reference)
-    change -= np.median(change, axis=1, keepdims=True)  # exposure drifts as a whole
+    change -= order_statistics.median(change)[:, None]  # exposure drifts as a whole
     return _log_ratio(-change.min(axis=0), change.max(axis=0))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from ClaireDSALib.dsa import order_statistics
 from ClaireDSALib.dsa.dicom_header import items, text, texts
 from ClaireDSALib.dsa.dicom_instance import Instance
 from ClaireDSALib.dsa.read_sample import median_over_time
@@ -71,8 +72,8 @@ def state_of_pixels(small: npt.NDArray[np.float32], usable: npt.NDArray[np.bool_
     median = median_over_time(small)
     standing = ndimage.uniform_filter(median, _SMOOTHING_SIZE)[inside]
     change = (small - median)[:, inside]
-    change -= np.median(change, axis=1, keepdims=True)
-    strongest = float(np.percentile(np.abs(change).max(axis=0), 99.5))
+    change -= order_statistics.median(change)[:, None]
+    strongest = float(order_statistics.percentile(np.abs(change).max(axis=0), 99.5))
     structure = float(np.subtract(*np.percentile(standing, (97.5, 2.5))))
     if len(small) < 2 or strongest <= 0:
         return _state_of_still_picture(standing)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ClaireDSALib.dsa.order_statistics import percentile
 from ClaireDSALib.models.sequence_maps import course_features, temporal_channels
 
 MAX_FRAMES = 24
@@ -133,7 +134,7 @@ def choose_frames(times_s: npt.NDArray[np.float64], limit: int = MAX_FRAMES) -> 
 
 def normalise(stack: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     """Opacity (T, S, S) relative to the run's own peak, clipped."""
-    peak = float(np.percentile(stack.max(0), _PEAK_PERCENTILE))
+    peak = float(percentile(stack.max(0), _PEAK_PERCENTILE))
     return np.clip(stack / max(peak, 1e-3), *_CLIP).astype(np.float32)
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from ClaireDSALib.dsa.order_statistics import median
+
 WINDOWS_S = ((-1.5, -0.3), (0.0, 0.7), (0.7, 1.4), (1.4, 2.2), (2.2, 3.2), (3.2, 4.6), (4.6, 6.5), (6.5, 9.5))
 """Windows after first contrast over which opacity is averaged; a run that ends early holds its last frame."""
 
@@ -118,7 +120,7 @@ def noise_of(stack: npt.NDArray[np.float32]) -> float:
     if len(stack) < 2:
         return 0.0
     steps = np.abs(np.diff(stack[:, ::3, ::3], axis=0))
-    return float(np.median(steps) / (0.6745 * np.sqrt(2)))
+    return float(median(steps.ravel()) / (0.6745 * np.sqrt(2)))
 
 
 def compress(opacity: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:

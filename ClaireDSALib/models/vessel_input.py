@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ClaireDSALib.dsa.order_statistics import percentile
 from ClaireDSALib.models.errors import ImageRefusedError
 
 MIN_WORK_PX, MAX_WORK_PX = 512, 1024
@@ -107,7 +108,7 @@ def relative_opacity(image: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]
 
 
 def _peak(image: npt.NDArray[np.floating]) -> float:
-    return max(float(np.percentile(image, _PEAK_PERCENTILE)), 1e-6)
+    return max(float(percentile(image, _PEAK_PERCENTILE)), 1e-6)
 
 
 def _inside(

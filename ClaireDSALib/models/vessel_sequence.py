@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ClaireDSALib.dsa.opacity_frames import OpacityFrames, PixelFrames, held, iter_opacity, peak_opacity
+from ClaireDSALib.dsa.order_statistics import percentile
 
 STEP_S = 1.0
 MAX_FRAMES = 20
@@ -161,7 +162,7 @@ def _parts(strength: npt.NDArray[np.floating]) -> tuple[slice, slice]:
 
 
 def _strength(thinned: npt.NDArray[np.float16]) -> float:
-    return float(np.percentile(thinned.astype(np.float32), _STRONGEST_PERCENTILE))
+    return float(percentile(thinned.astype(np.float32), _STRONGEST_PERCENTILE))
 
 
 def _peak_of_samples(

@@ -1,0 +1,53 @@
+"""Median and quantile are numpy's to the last bit."""
+
+import numpy as np
+import pytest
+
+from ClaireDSALib.dsa.order_statistics import median, percentile, quantile
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 2, 3, 16, 17, 1000, 1001])
+def test_medians_of_rows_are_numpys(n, dtype):
+    values = np.random.default_rng(n).normal(size=(5, n)).astype(dtype)
+    values[2] = np.round(values[2])  # ties
+    found = median(values)
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, np.median(values, axis=1))
+    np.testing.assert_array_equal(median(values[0]), np.median(values[0]))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 2, 3, 17, 1000, 65536])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.5, 0.995, 0.998, 1.0])
+def test_quantiles_are_numpys(n, share, dtype):
+    values = np.random.default_rng(n).normal(size=n).astype(dtype)
+    found, expected = quantile(values, share), np.quantile(values, share)
+    assert found.dtype == expected.dtype
+    assert found == expected
+    assert percentile(values, 100 * share) == np.percentile(values, 100 * share)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_interpolated_places_are_numpys(dtype):
+    rng = np.random.default_rng(5)
+    for n, percent in zip(rng.integers(2, 5000, 200), rng.uniform(0, 100, 200).tolist(), strict=True):
+        values = (1000 * rng.normal(size=n)).astype(dtype)
+        assert percentile(values, percent) == np.percentile(values, percent)
+        assert quantile(values, percent / 100) == np.quantile(values, percent / 100)
+
+
+@pytest.mark.parametrize("n", [4, 5])
+@pytest.mark.parametrize("at", [0, 3])
+def test_what_is_no_number_gives_no_number(n, at):
+    values = np.arange(n, dtype=np.float32)
+    values[at] = np.nan
+    assert np.isnan(median(values))
+    assert np.isnan(quantile(values, 0.1))
+    both = median(np.stack([values, np.arange(n, dtype=np.float32)]))
+    np.testing.assert_array_equal(np.isnan(both), [True, False])
+
+
+def test_infinite_values_are_ordered_like_others():
+    values = np.array([-np.inf, 1.0, np.inf, 3.0])
+    assert median(values) == 2.0
