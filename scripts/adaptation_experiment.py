@@ -5,7 +5,7 @@ Look A: the simulated vendor looks "linear" and "north". Look B: the other four,
 second site: dynamic range compression, a darkening tone curve, strong edge enhancement, grain and a round field of
 view; its mix of cases differs too. Small pictures and the compact network, so that one training takes seconds.
 
-    claire-dsa train label-set --out SET --patients 440 --seed 5000
+    claire-dsa train label-set --out SET --patients 340 --seed 5000
     python scripts/adaptation_experiment.py run --data SET --out OUT
     python scripts/adaptation_experiment.py show --out OUT
 
