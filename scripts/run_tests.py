@@ -21,9 +21,6 @@ PIECES = (
     ("web", []),
 )
 
-TIMED_AGAINST_A_WINDOW = ("slicer", "web")
-"""Tests here wait for a browser or an event loop; the failed ones are run once more, alone, and both results shown."""
-
 _NO_TESTS = 5
 _SUMMARY = re.compile(r"\d+ \w+.* in \d+\.\d+s")
 """Pytest's closing line; a piece that dies before it counts as failed by its exit code."""
@@ -40,10 +37,6 @@ def main() -> int:
             continue
         start = time.monotonic()
         code, counts = _run(folder, options)
-        if code == 1 and name in TIMED_AGAINST_A_WINDOW:
-            print(f"-- {name}: {counts['failed']} failed; running those once more, alone", flush=True)
-            code, again = _run(folder, [*options, "--last-failed"])
-            counts = {**counts, "failed": again["failed"]}
         for kind, number in counts.items():
             totals[kind] += number
         if code not in (0, _NO_TESTS):

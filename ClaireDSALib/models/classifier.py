@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from ClaireDSALib.models.bundle import Bundle, open_bundle
 from ClaireDSALib.models.cam import CAM_METHODS
-from ClaireDSALib.models.catalogue import load_catalogue
 from ClaireDSALib.models.engines import Engine, EngineOutputs, make_engine
-from ClaireDSALib.models.errors import BundleError, UnconfirmedBundleError
+from ClaireDSALib.models.errors import BundleError
+from ClaireDSALib.models.known_bundle import load_known
 from ClaireDSALib.models.preprocessing import prepare
 from ClaireDSALib.models.results import Classification, LabelProbabilities, OutOfDistributionScore
 from ClaireDSALib.models.two_pictures import merged, without_answers
@@ -184,32 +184,8 @@ def load_classifier(
     BundleError
         When files were changed since they were catalogued, or the bundle is wrong in itself.
     """
-    return Classifier(*_open(bundle, device, engine, confirmed))
-
-
-def _open(bundle: str | Path, device: str, engine: str, confirmed: bool) -> tuple[Bundle, Engine]:
-    catalogue = load_catalogue()
-    if isinstance(bundle, str) and bundle in catalogue.names:
-        entry = catalogue.find(bundle)
-        opened = open_bundle(entry.folder)
-        if opened.sha256 != entry.sha256:
-            changed = sorted(k for k in {**opened.files, **entry.files} if opened.files.get(k) != entry.files.get(k))
-            msg = (
-                f"bundle {bundle!r} does not have the hash in the catalogue (changed: {', '.join(changed)}); "
-                "it was not loaded, add it again"
-            )
-            raise BundleError(msg)
-        return opened, make_engine(opened, device=device, engine=engine)
-    if not Path(bundle).is_dir():
-        catalogue.find(str(bundle))
-    opened = open_bundle(bundle)
-    if not confirmed and opened.sha256 not in catalogue.known_hashes:
-        msg = (
-            f"bundle {opened.name!r} has hash {opened.sha256[:12]}..., which is not in the catalogue; bundle configs "
-            f"are code, so add it with 'claire-dsa models add {bundle}' if you trust its source"
-        )
-        raise UnconfirmedBundleError(msg)
-    return opened, make_engine(opened, device=device, engine=engine)
+    opened = load_known(bundle, open_bundle, confirmed=confirmed)
+    return Classifier(opened, make_engine(opened, device=device, engine=engine))
 
 
 def _check_on_phantom(bundle: Bundle, engine: Engine) -> None:

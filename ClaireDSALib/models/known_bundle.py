@@ -1,4 +1,4 @@
-"""Loading of bundles that are not label bundles: same catalogue, same hash check."""
+"""The one hash check for every kind of bundle: by its name in the catalogue, or a folder that somebody vouches for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 from ClaireDSALib.models.catalogue import load_catalogue
 from ClaireDSALib.models.errors import BundleError, UnconfirmedBundleError
+from ClaireDSALib.models.hashing import bundle_files
 
 
 class Hashed(Protocol):
@@ -37,7 +38,12 @@ def load_known(bundle: str | Path, build: Callable[[Path], Model], *, confirmed:
         entry = catalogue.find(bundle)
         model = build(entry.folder)
         if model.sha256 != entry.sha256:
-            msg = f"bundle {bundle!r} does not have the hash in the catalogue; it was not loaded, add it again"
+            files = bundle_files(entry.folder)
+            changed = sorted(k for k in {**files, **entry.files} if files.get(k) != entry.files.get(k))
+            msg = (
+                f"bundle {bundle!r} does not have the hash in the catalogue (changed: {', '.join(changed)}); "
+                "it was not loaded, add it again"
+            )
             raise BundleError(msg)
         return model
     if not Path(bundle).is_dir():
@@ -45,8 +51,8 @@ def load_known(bundle: str | Path, build: Callable[[Path], Model], *, confirmed:
     model = build(Path(bundle))
     if not confirmed and model.sha256 not in catalogue.known_hashes:
         msg = (
-            f"bundle {model.name!r} has hash {model.sha256[:12]}..., which is not in the catalogue; "
-            "add it first if you trust its source"
+            f"bundle {model.name!r} has hash {model.sha256[:12]}..., which is not in the catalogue; bundle configs are "
+            "code, so add it first if you trust its source, see 'claire-dsa models --help'"
         )
         raise UnconfirmedBundleError(msg)
     return model

@@ -86,7 +86,7 @@ def test_a_correction_is_saved_undone_redone_and_survives_a_reload(review, revie
     assert "ap" not in json.loads(file.read_text())["runs"]
     page.keyboard.press("Control+y")
     review.wait_state("s('labels')[7].verdict === 'correct'")
-    page.reload()
+    review.reload()
     review.wait_state("s('screen') === 'review' && s('labels')[7].final === 'right'")
     review.wait_picture("sequence")
     review.wait_picture("projection")
