@@ -117,9 +117,12 @@ def shrink(frame: npt.NDArray[np.floating], size_px: int) -> npt.NDArray[np.floa
     """Pad to a square with zero opacity and shrink with anti-aliasing."""
     height, width = frame.shape
     side = max(height, width)
-    top, left = (side - height) // 2, (side - width) // 2
-    square = np.zeros((side, side), np.float32)
-    square[top : top + height, left : left + width] = frame
+    if height == width:
+        square = np.ascontiguousarray(frame, np.float32)
+    else:
+        top, left = (side - height) // 2, (side - width) // 2
+        square = np.zeros((side, side), np.float32)
+        square[top : top + height, left : left + width] = frame
     return np.asarray(Image.fromarray(square).resize((size_px, size_px), Image.Resampling.BOX), np.float32)
 
 

@@ -132,6 +132,7 @@ def _interpolated(
     frames: OpacityFrames, times: npt.NDArray[np.float64], grid: npt.NDArray[np.float64]
 ) -> Iterator[npt.NDArray[np.float32]]:
     left, right, weights = _between(times, grid)
+    right = np.where(weights > 0, right, left)
     needed = np.unique(np.concatenate([left, right]))
     stream = zip(needed, iter_opacity(frames, needed.tolist()), strict=True)
     there: dict[int, npt.NDArray[np.float32]] = {}

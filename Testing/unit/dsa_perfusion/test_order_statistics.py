@@ -51,3 +51,22 @@ def test_what_is_no_number_gives_no_number(n, at):
 def test_infinite_values_are_ordered_like_others():
     values = np.array([-np.inf, 1.0, np.inf, 3.0])
     assert median(values) == 2.0
+
+
+def test_drift_of_a_frame_that_is_no_number_is_refused_with_a_sentence():
+    from ClaireDSALib.dsa.exposure_drift import without_drift
+
+    opacity = np.random.default_rng(0).normal(0, 0.1, (5, 8, 8)).astype(np.float32)
+    opacity[2, 3, 3] = np.nan
+    with pytest.raises(ValueError, match="not finite"):
+        without_drift(opacity)
+
+
+def test_drift_outside_the_field_is_zero_and_inside_it_is_taken_off():
+    from ClaireDSALib.dsa.exposure_drift import exposure_drift, without_drift
+
+    opacity = np.random.default_rng(1).normal(0, 0.1, (5, 16, 16)).astype(np.float32)
+    opacity[:, :, :5] = 0.0
+    expected = opacity - exposure_drift(opacity)[:, None, None]
+    expected[:, :, :5] = 0.0
+    np.testing.assert_array_equal(without_drift(opacity), expected.astype(np.float32))
