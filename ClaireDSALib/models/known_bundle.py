@@ -12,10 +12,13 @@ from ClaireDSALib.models.hashing import bundle_files
 
 
 class Hashed(Protocol):
-    """A loaded model that knows its bundle's hash."""
+    """A loaded model that knows its bundle's name and hash."""
 
-    name: str
-    sha256: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def sha256(self) -> str: ...
 
 
 Model = TypeVar("Model", bound=Hashed)
