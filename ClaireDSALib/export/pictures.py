@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from ClaireDSALib.export.atomic import writing
+from ClaireDSALib.export.ramps import shade
 
 Rgb = npt.NDArray[np.uint8]
 """(H, W, 3) uint8."""
@@ -145,17 +146,13 @@ def ticks(low: float, high: float, wanted: int = 5) -> tuple[float, ...]:
 
 
 def heat(place: npt.NDArray[np.floating]) -> Rgb:
-    """Black-red-yellow-white ramp without a colour library; 0..1 to ``(..., 3)`` uint8."""
-    stops = np.array([0.0, 0.35, 0.7, 1.0])
-    colors = np.array([[60, 0, 80], [200, 30, 60], [255, 160, 30], [255, 250, 190]], np.float32)
-    return np.stack([np.interp(place, stops, colors[:, c]) for c in range(3)], -1).astype(np.uint8)
+    """Violet over orange to pale yellow; 0..1 to ``(..., 3)`` uint8."""
+    return shade("heat", place).astype(np.uint8)
 
 
 def cool(place: npt.NDArray[np.floating]) -> Rgb:
-    """Blue-green-yellow ramp, monotone in lightness; 0..1 to ``(..., 3)`` uint8."""
-    stops = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
-    colors = np.array([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]], np.float32)
-    return np.stack([np.interp(place, stops, colors[:, c]) for c in range(3)], -1).astype(np.uint8)
+    """Blue-green-yellow, monotone in lightness; 0..1 to ``(..., 3)`` uint8."""
+    return shade("map", place).astype(np.uint8)
 
 
 def _shrunk(frame: npt.NDArray[np.uint8], side_px: int) -> Image.Image:

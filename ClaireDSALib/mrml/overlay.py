@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from . import colors
+from ClaireDSALib.export import ramps
+
 from .images import add_volume, array_of_image, fill_volume
 from .nodes import ResultNodes, tag
 
@@ -96,7 +97,7 @@ def set_active_cam(host: Host, results: ResultNodes, label: str, predicted_class
         raise KeyError(msg)
     raw = array_of_image(results.cams[key].GetImageData())
     high = max(_top(results.cams[k]) for k in results.cams if k[0] == label) or 1.0
-    legend = Legend(f"{_words(label)}: {_words(predicted_class)}", "logit", 0.0, high, colors.css_stops("heat"))
+    legend = Legend(f"{_words(label)}: {_words(predicted_class)}", "logit", 0.0, high, ramps.css_stops("heat"))
     _fill(results, _soft_heat(_over_image(raw, _shape(results)), high), f"cam:{label}:{predicted_class}", legend)
     return legend
 
@@ -157,24 +158,24 @@ def _picture(
         finite = values[np.isfinite(values)]
         low, high = (float(v) for v in np.percentile(finite, (2, 98))) if finite.size else (0.0, 1.0)
         high = max(high, low + 1e-3)
-        return _colored(values, low, high, "time"), Legend(title, unit, low, high, colors.css_stops("time"))
+        return _colored(values, low, high, "time"), Legend(title, unit, low, high, ramps.css_stops("time"))
     if name == "thrombus_heat":
         high = float(np.nanmax(values, initial=0.0)) or 1.0
         heat = _soft_heat(_over_image(values, shape), high)
-        return heat, Legend(title, unit, 0.0, high, colors.css_stops("heat"))
+        return heat, Legend(title, unit, 0.0, high, ramps.css_stops("heat"))
     finite = values[np.isfinite(values)]
     high = 1.0 if name == "vessel_probability" else _high(name, finite) if finite.size else 1.0
     high = high or 1.0
     rgba = _colored(values, 0.0, high, "amount")
     strength = np.nan_to_num(np.clip(values / high, 0, 1))
     rgba[..., 3] = (255 * np.clip(strength * 3, 0, 1)).astype(np.uint8)
-    return rgba, Legend(title, unit, 0.0, high, colors.css_stops("amount"))
+    return rgba, Legend(title, unit, 0.0, high, ramps.css_stops("amount"))
 
 
 def _soft_heat(values: npt.NDArray[Any], high: float) -> npt.NDArray[np.uint8]:
     strength = np.clip(np.nan_to_num(values) / high, 0, 1)
     rgba = np.empty((*values.shape, 4), np.uint8)
-    rgba[..., :3] = colors.ramp("heat")[(strength * (colors.N_COLORS - 1)).astype(int)]
+    rgba[..., :3] = ramps.ramp("heat")[(strength * (ramps.N_COLORS - 1)).astype(int)]
     fade = np.clip((strength - _CAM_FLOOR) / (1 - _CAM_FLOOR), 0, 1)
     rgba[..., 3] = (255 * _CAM_ALPHA * np.sqrt(fade)).astype(np.uint8)
     return rgba
@@ -184,7 +185,7 @@ def _colored(values: npt.NDArray[Any], low: float, high: float, ramp: str) -> np
     known = np.isfinite(values)
     position = np.clip((np.where(known, values, low) - low) / (high - low), 0, 1)
     rgba = np.zeros((*values.shape, 4), np.uint8)
-    rgba[..., :3] = colors.ramp(ramp)[(position * (colors.N_COLORS - 1)).astype(int)]
+    rgba[..., :3] = ramps.ramp(ramp)[(position * (ramps.N_COLORS - 1)).astype(int)]
     rgba[..., 3] = np.where(known, 255, 0)
     return rgba
 

@@ -128,7 +128,7 @@ def test_the_overlay_is_soft_and_its_colours_are_final(stage, case_runs):
 
 
 def test_segments_and_legend_are_back_after_loading_a_scene(stage, case_runs, tmp_path):
-    from ClaireDSALib.mrml.colors import css_stops
+    from ClaireDSALib.export.ramps import css_stops
     from ClaireDSALib.mrml.nodes import ResultNodes
     from ClaireDSALib.mrml.overlay import Legend, add_overlay_volume
 

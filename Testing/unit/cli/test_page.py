@@ -2,12 +2,13 @@
 
 import dataclasses
 import re
+from importlib.resources import files
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ClaireDSALib.export import pictures
+from ClaireDSALib.export import pictures, ramps
 from ClaireDSALib.export.page import render_page
 
 
@@ -82,3 +83,13 @@ def test_an_outlined_mask_is_clear_at_its_rim_and_faint_inside():
     assert alpha[2, 4] > 200
     assert 0 < alpha[4, 4] < 100
     assert alpha[0, 0] == 0
+
+
+def test_the_pages_ramps_have_the_colours_of_the_pictures():
+    css = (files("ClaireDSALib.export") / "assets" / "page.css").read_text()
+    for selector, name in ((r"\n\.ramp", "map"), (r"\.ramp\.heat", "heat")):
+        found = re.search(selector + r"{[^}]*linear-gradient\(90deg,([^)]*)\)", css)
+        assert found is not None
+        assert tuple(found[1].split(",")) == ramps.css_stops(name)
+    assert pictures.heat(np.array([0.0, 1.0])).tolist() == [[42, 10, 74], [253, 245, 178]]
+    assert ramps.ramp("map")[[0, -1]].tolist() == [[68, 1, 84], [253, 231, 37]]
