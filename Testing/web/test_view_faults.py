@@ -6,9 +6,6 @@ import pytest
 from ClaireDSALib import mrml
 from ClaireDSALib.web.views import image_actor_first, mend, refresh_after_load
 
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
-"""SlicerApp leaves a temporary folder to be cleaned up by itself."""
-
 SIZE = 240
 
 
@@ -37,6 +34,7 @@ def stage():
         factory.get_view(name).finalize()
         factory.remove_view(name)
     app.scene.Clear(True)
+    app.io_manager.cache_dir.cleanup()  # SlicerApp leaves its folder to the interpreter's end, which warns
     gc.collect()
 
 
