@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ClaireDSALib.models.bundle import read_metadata
+from ClaireDSALib.models.bundle_section import read_section
 from ClaireDSALib.models.errors import BundleError
-from ClaireDSALib.models.hashing import bundle_files, bundle_sha256
 from ClaireDSALib.models.known_bundle import load_known
 from ClaireDSALib.models.onnx_session import open_session
 from ClaireDSALib.models.quality_input import GRADES, prepare_quality
@@ -69,19 +68,12 @@ class QualityReader:
     device = "cpu"
 
     def __init__(self, folder: Path) -> None:
-        metadata = read_metadata(folder)
-        section = metadata.get("quality")
-        if not isinstance(section, dict) or not set(section) >= _NEEDED:
-            msg = (
-                f"bundle {folder.name!r} is no quality bundle: its metadata.json lacks 'quality' with {sorted(_NEEDED)}"
-            )
-            raise BundleError(msg)
+        found = read_section(folder, "quality", _NEEDED)
+        section = found.section
         if tuple(section["grades"]) != GRADES:
             msg = f"bundle {folder.name!r} gives grades {section['grades']}; this program reads {list(GRADES)}"
             raise BundleError(msg)
-        self.name = folder.name
-        self.version = str(metadata.get("version", ""))
-        self.sha256 = bundle_sha256(bundle_files(folder))
+        self.name, self.version, self.sha256 = found.name, found.version, found.sha256
         self.threshold = float(section["threshold"])
         self.cleaning = Cleaning.from_dict(section.get("cleaning", {}))
         self._temperature = float(section["temperature"])

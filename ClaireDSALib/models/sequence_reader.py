@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ClaireDSALib.models.bundle import read_metadata
-from ClaireDSALib.models.errors import BundleError
-from ClaireDSALib.models.hashing import bundle_files, bundle_sha256
+from ClaireDSALib.models.bundle_section import read_section
 from ClaireDSALib.models.known_bundle import load_known
 from ClaireDSALib.models.onnx_session import open_session
 from ClaireDSALib.models.phase_path import best_path
 from ClaireDSALib.models.sequence_input import SequenceInput, prepare_sequence
 
-_SECTION = "sequence"
+_NEEDED = {"threshold", "size_px", "phases", "temperature", "onnx"}
 
 
 @dataclass(frozen=True)
@@ -72,11 +70,9 @@ class SequenceReader:
     device = "cpu"
 
     def __init__(self, folder: Path) -> None:
-        metadata = read_metadata(folder)
-        self.name = folder.name
-        self.version = str(metadata.get("version", ""))
-        self.sha256 = bundle_sha256(bundle_files(folder))
-        section = _section(folder.name, metadata)
+        found = read_section(folder, "sequence", _NEEDED)
+        section = found.section
+        self.name, self.version, self.sha256 = found.name, found.version, found.sha256
         self.threshold = float(section["threshold"])
         self.size_px = int(section["size_px"])
         self.phases: tuple[str, ...] = tuple(section["phases"])
@@ -149,15 +145,6 @@ def fuse_views(first: SequenceFindings, second: SequenceFindings) -> tuple[float
     """Probability of a thrombus from both views (mean of the logits) and half the spread between them."""
     logit = (first.logit + second.logit) / 2
     return float(_sigmoid(np.float64(logit))), abs(first.probability - second.probability) / 2
-
-
-def _section(name: str, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
-    section = metadata.get(_SECTION)
-    needed = {"threshold", "size_px", "phases", "temperature", "onnx"}
-    if not isinstance(section, Mapping) or not needed <= set(section):
-        msg = f"bundle {name!r} is no sequence bundle: its metadata.json needs {_SECTION!r} with {sorted(needed)}"
-        raise BundleError(msg)
-    return section
 
 
 def _site(heat: npt.NDArray[np.floating], prepared: SequenceInput, shape: tuple[int, int]) -> tuple[float, float]:

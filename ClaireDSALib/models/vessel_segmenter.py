@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ClaireDSALib.models.bundle import read_metadata
+from ClaireDSALib.models.bundle_section import read_section
 from ClaireDSALib.models.errors import BundleError
-from ClaireDSALib.models.hashing import bundle_files, bundle_sha256
 from ClaireDSALib.models.known_bundle import load_known
 from ClaireDSALib.models.onnx_session import open_session
 from ClaireDSALib.models.vessel_cleaning import Cleaning
@@ -81,11 +81,8 @@ class VesselSegmenter:
     device = "cpu"
 
     def __init__(self, folder: Path) -> None:
-        metadata = read_metadata(folder)
-        section = metadata.get("vessels")
-        if not isinstance(section, dict) or not {"onnx", "thresholds", "channels"} <= set(section):
-            msg = f"bundle {folder.name!r} is no vessel bundle: its metadata.json lacks 'vessels'"
-            raise BundleError(msg)
+        found = read_section(folder, "vessels", {"onnx", "thresholds", "channels"})
+        section = found.section
         if tuple(section["channels"]) != CHANNELS:
             msg = f"bundle {folder.name!r} gives channels {section['channels']}; this program reads {list(CHANNELS)}"
             raise BundleError(msg)
@@ -93,9 +90,7 @@ class VesselSegmenter:
         if self.inputs not in INPUTS:
             msg = f"bundle {folder.name!r} takes {list(self.inputs)}; this program can give {[list(i) for i in INPUTS]}"
             raise BundleError(msg)
-        self.name = folder.name
-        self.version = str(metadata.get("version", ""))
-        self.sha256 = bundle_sha256(bundle_files(folder))
+        self.name, self.version, self.sha256 = found.name, found.version, found.sha256
         first, second, third = (float(t) for t in section["thresholds"])
         self.thresholds = (first, second, third)
         self.cleaning = Cleaning.from_dict(section.get("cleaning", {}))
