@@ -226,7 +226,12 @@ def _cross_validate(
     folds: int,
 ) -> None:
     from ClaireDSALib.models.networks.mittmann import VARIANTS
-    from ClaireDSALib.training.sequence_cross_validation import compact_recipe, cross_validate, mittmann_recipe
+    from ClaireDSALib.training.sequence_cross_validation import (
+        compact_recipe,
+        cross_validate,
+        mittmann_recipe,
+        spread_over_folds,
+    )
     from ClaireDSALib.training.sequence_examples import load_examples
     from ClaireDSALib.training.sequence_mittmann_fit import MittmannFitSettings
     from ClaireDSALib.training.sequence_paper import table
@@ -251,6 +256,7 @@ def _cross_validate(
         report=lambda line: typer.echo(line, err=True),
     )
     typer.echo(table({variant: found}))
+    typer.echo(spread_over_folds(out, folds))
 
 
 def _simulate(

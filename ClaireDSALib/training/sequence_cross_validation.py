@@ -86,6 +86,21 @@ def scores(out: Path, folds: int) -> list[Score]:
     return score_ensemble(tested, (threshold_for_mcc(left_out),))
 
 
+def spread_over_folds(out: Path, folds: int) -> str:
+    """Mean and standard deviation over the folds, each scored on the test pairs at the threshold of :func:`scores`."""
+    left_out = [read_outputs(out / f"output_fold_{k}.json") for k in range(1, folds + 1)]
+    threshold = threshold_for_mcc(left_out)
+    tested = [read_outputs(out / f"output_fold_{k}_test.json") for k in range(1, folds + 1)]
+    by_fold = [{one.name: (one.mcc, one.auc[0]) for one in score_ensemble([fold], (threshold,))} for fold in tested]
+    lines = []
+    for name in by_fold[0]:
+        mcc, auc = np.array([fold[name] for fold in by_fold]).T
+        lines.append(
+            f"{name}: MCC {mcc.mean():.2f} (SD {mcc.std(ddof=1):.2f}), AUC {auc.mean():.2f} (SD {auc.std(ddof=1):.2f})"
+        )
+    return f"Single folds, mean of {folds}: " + "; ".join(lines)
+
+
 def paired(runs: Sequence[SequenceExample], predictors: dict[str, Callable[[SequenceExample], float]]) -> FoldOutputs:
     """Outputs pair by pair, in the order of appearance; NaN where a view is missing."""
     names = list(dict.fromkeys(e.pair for e in runs))

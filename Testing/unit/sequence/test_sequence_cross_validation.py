@@ -9,9 +9,15 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 
 from ClaireDSALib.models.sequence_mittmann import MittmannEnsemble  # noqa: E402
 from ClaireDSALib.models.sequence_mittmann_import import import_mittmann  # noqa: E402
-from ClaireDSALib.training.sequence_cross_validation import cross_validate, mittmann_recipe, paired  # noqa: E402
+from ClaireDSALib.training.sequence_cross_validation import (  # noqa: E402
+    cross_validate,
+    mittmann_recipe,
+    paired,
+    spread_over_folds,
+)
 from ClaireDSALib.training.sequence_examples import SequenceExample, pack  # noqa: E402
 from ClaireDSALib.training.sequence_mittmann_fit import MittmannFitSettings, fit_mittmann  # noqa: E402
+from ClaireDSALib.training.sequence_outputs import FoldOutputs, write_outputs  # noqa: E402
 
 
 def _pair(patient: int, *, thrombus: bool) -> list[SequenceExample]:
@@ -84,3 +90,13 @@ def test_our_checkpoints_have_the_published_layout(tmp_path):
     assert 0 < output(runs[0]) < 1
     ensemble = MittmannEnsemble(import_mittmann([tmp_path / "lateral_best_mcc_fold_1.pt"], tmp_path))
     assert ensemble.members[0]["backbone"] == "resnet18"
+
+
+def test_a_perfect_and_an_inverted_fold_have_a_mean_of_one_half_and_their_spread(tmp_path):
+    truth = np.array([True, False, True, False])
+    for fold, outputs in ((1, np.where(truth, 0.9, 0.1)), (2, np.where(truth, 0.1, 0.9))):
+        for name in (f"output_fold_{fold}.json", f"output_fold_{fold}_test.json"):
+            write_outputs(tmp_path / name, FoldOutputs(truth, outputs, outputs))
+    text = spread_over_folds(tmp_path, 2)
+    assert "PA + LAT: MCC" in text
+    assert text.count("AUC 0.50 (SD 0.71)") == 3
