@@ -97,7 +97,7 @@ def real(
 
 @app.command()
 def maps(
-    data: Annotated[Path, typer.Option(help="Simulated set whose NPZ files hold the true cause ('visible').")],
+    data: Annotated[Path, typer.Option(help="Simulated set: of train label-set, or of simulate --format npz.")],
     bundle: BundleOption = DEFAULT_BUNDLE,
     split: Annotated[str, typer.Option(help="Split to use.")] = "test",
     limit: Annotated[int, typer.Option(help="Pictures to use at most.")] = 100,
@@ -108,7 +108,13 @@ def maps(
 
     from ClaireDSALib.training.faithfulness import measure_maps
 
-    typer.echo(json.dumps(measure_maps(_load(bundle, "auto", yes), data, split=split, limit=limit), indent=1))
+    classifier = _load(bundle, "auto", yes)
+    try:
+        found = measure_maps(classifier, data, split=split, limit=limit)
+    except (ValueError, OSError) as error:
+        typer.echo(f"Refused: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(json.dumps(found, indent=1))
 
 
 def _load(bundle: str, engine: str, yes: bool) -> Classifier:

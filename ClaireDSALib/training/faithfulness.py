@@ -26,7 +26,8 @@ def measure_maps(
     Parameters
     ----------
     folder : Path
-        Simulated set whose NPZ files hold ``minip`` and ``visible`` (H, W) bool.
+        Simulated set whose NPZ files hold ``minip`` and ``visible`` (H, W) bool, or ``vessels`` (3, H, W) bool as label
+        sets have it. Of runs with two pictures the stored one is read.
     limit : int
         Pictures with contrast that are used at most.
 
@@ -38,7 +39,8 @@ def measure_maps(
     """
     rng = np.random.default_rng(seed)
     records = read_index(folder, f"claire-dsa simulate --format npz --out {folder}")
-    wanted = [r for r in records if r.get("split") == split and r["labels"]["contrast_fluid"] == "present"]
+    stored = [r for r in records if r.get("split") == split and r.get("picture", "minip") == "minip"]
+    wanted = [r for r in stored if r["labels"]["contrast_fluid"] == "present"]
     rows = [row for r in wanted[:limit] if (row := _one(classifier, folder / r["npz"], rng)) is not None]
     if not rows:
         msg = f"{folder} holds no runs with contrast and visible vessels in split {split!r}"
@@ -51,9 +53,7 @@ def _one(classifier: Classifier, path: Path, rng: np.random.Generator) -> tuple[
     from scipy.ndimage import binary_dilation
 
     with np.load(path, allow_pickle=False) as arrays:
-        if "visible" not in arrays:
-            return None
-        minip, visible = arrays["minip"], arrays["visible"]
+        minip, visible = arrays["minip"], arrays["visible"] if "visible" in arrays else arrays["vessels"][0]
     if np.ptp(minip) == 0 or not visible.any():
         return None
     spec = classifier.bundle.input_spec
