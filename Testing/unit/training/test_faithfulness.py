@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs torch")
 
-from ClaireDSALib.models.classifier import load_classifier  # noqa: E402
-from ClaireDSALib.training.faithfulness import measure_maps  # noqa: E402
+from ClaireDSALib.models.classifier import load_classifier
+from ClaireDSALib.training.faithfulness import measure_maps
 
 
 def _picture():
