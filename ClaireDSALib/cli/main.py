@@ -30,7 +30,7 @@ _ELSEWHERE = {
     "train": LazyVerb(
         "ClaireDSALib.cli.train", "Train on simulated or annotated series; the result is a bundle.", "train"
     ),
-    "adapt": LazyVerb("ClaireDSALib.cli.adapt", "Adapt a label or quality bundle to a new site, few labels or none.", "train"),
+    "adapt": LazyVerb("ClaireDSALib.cli.adapt", "Adapt a label or quality bundle to a site with few labels.", "train"),
     "drift": LazyVerb("ClaireDSALib.cli.drift", "Does a site look like the training data; what to label.", "train"),
     "evaluate": LazyVerb("ClaireDSALib.cli.evaluate", "Measure models with confidence intervals.", "train"),
 }
