@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import secrets
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from importlib import resources
@@ -20,7 +22,15 @@ _CONTENT_POLICY = (
 )
 """Vue compiles templates at run time, hence unsafe-eval; nothing may be fetched from elsewhere."""
 
+_SOCKET_LOGGER = "wslink.protocol"
+"""Writes a traceback for every answer that could not be delivered."""
+
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def is_worth_a_line(_: logging.LogRecord) -> bool:
+    """Log filter: a page that is closed while the server answers is no error."""
+    return not isinstance(sys.exc_info()[1], ConnectionResetError)
 
 
 def new_token() -> str:
@@ -46,6 +56,8 @@ class Gate:
     _open: dict[str, set[web.WebSocketResponse | object]] = field(default_factory=dict)
 
     def middleware(self) -> Any:
+        logging.getLogger(_SOCKET_LOGGER).addFilter(is_worth_a_line)
+
         @web.middleware
         async def check(request: web.Request, handler: _Handler) -> web.StreamResponse:
             return await self._check(request, handler)
@@ -108,6 +120,8 @@ class Gate:
         self._open.setdefault(session, set()).add(mark)
         try:
             return await handler(request)
+        except ConnectionResetError:  # the page was closed while an answer was on its way
+            return web.Response()
         finally:
             self._open[session].discard(mark)
 

@@ -1,12 +1,18 @@
 """Only the bearer of the token, one browser at a time, and a lost connection comes back."""
 
+import asyncio
+import logging
 import socket
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
+from aiohttp import ClientConnectionResetError
+from aiohttp.test_utils import make_mocked_request
 
+from ClaireDSALib.web.security import Gate
 from Testing.web.conftest import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -76,3 +82,30 @@ def test_the_page_comes_back_after_the_server_was_away(saved_review, visitor, tm
     )
     visitor.wait_picture("sequence")
     server.stop()
+
+
+def _answered(error, gate):
+    """What the gate makes of a socket whose handler logs and raises ``error``, as wslink does."""
+
+    async def handler(_):
+        try:
+            raise error
+        except Exception:
+            logging.getLogger("wslink.protocol").error("Exception raised")
+            raise
+
+    cookie = {"Host": "127.0.0.1", "Cookie": "claire_dsa_80=token.session"}
+    answer = gate.middleware()(make_mocked_request("GET", "/ws", headers=cookie), handler)
+    with ThreadPoolExecutor(1) as other:  # the browser's own loop runs in this thread
+        return other.submit(asyncio.run, answer).result()
+
+
+def test_a_page_closed_while_the_server_answers_is_no_error(caplog):
+    assert _answered(ClientConnectionResetError("Cannot write to closing transport"), Gate("token")).status == 200
+    assert caplog.records == []
+
+
+def test_other_errors_of_the_socket_are_logged_and_raised(caplog):
+    with pytest.raises(RuntimeError, match="broken"):
+        _answered(RuntimeError("broken"), Gate("token"))
+    assert [record.message for record in caplog.records] == ["Exception raised"]
