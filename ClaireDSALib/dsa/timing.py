@@ -192,6 +192,8 @@ def _spread(found: Timeline | tuple[float, str] | str, n: int) -> Timeline | str
     if not isinstance(found, tuple):
         return found
     step, source = found
+    if step <= _SHORTEST_INTERVAL_S or not np.isfinite(step * n):
+        return f"{source} gives {step:g} s per frame and is not used"
     return Timeline(np.arange(n, dtype=np.float64) * step, tuple(range(n)), source)
 
 

@@ -118,3 +118,14 @@ def test_a_frame_time_that_is_no_number_is_not_used(tmp_path, value):
     (tmp_path / "run.dcm").write_bytes(raw[:position] + tag + raw[position:])
     series = read(tmp_path / "run.dcm").series[0]
     assert series.times_source == "assumed"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [{"FrameTime": "1e-30"}, {"FrameTime": "0.0005"}, {"CineRate": "2147483647"}],
+)
+def test_an_interval_that_no_detector_has_is_not_used(tmp_path, header):
+    series = one(tmp_path, **header)
+    assert series.times_source == "assumed"
+    np.testing.assert_array_equal(series.times_s, np.arange(8))
+    assert any("s per frame and is not used" in warning for warning in series.warnings)
