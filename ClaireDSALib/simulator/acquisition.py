@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from .beam import Beam, beam_behind, blur_kept
 from .body import BodyLayers
 from .collimator import Collimator
 from .expose_torch import Exposure, count_frames
@@ -30,7 +31,9 @@ class Exposed:
     region : (H, W) bool ndarray
         Inside the collimator.
     opacity : (H, W) float32 ndarray
-        Noise- and motion-free opacity: the largest over time at each pixel.
+        Noise- and motion-free opacity of the primary beam: the largest over time at each pixel.
+    beam : Beam
+        Says what of an opacity is detected.
     noise : float
         Standard deviation of the logarithm of one frame behind the body.
     artefact : float
@@ -40,6 +43,7 @@ class Exposed:
     counts: npt.NDArray[np.float32]
     region: npt.NDArray[np.bool_]
     opacity: Image
+    beam: Beam
     noise: float
     artefact: float
     level: float
@@ -130,8 +134,10 @@ def expose(
         exposure = Exposure(opening, scatter, late, late_from, level, drift)
         counts = count_frames(counts, exposure, detector, seed=int(rng.integers(2**62)), device=device)
     noise = 1.0 / np.sqrt(max(detector.photons * (1 + float(np.median(scatter[region])) / max(level, 1e-9)), 1.0))
-    noise *= 1 - min(detector.blur_px, 0.8) * 0.6
-    return Exposed(counts, region, darkest, float(noise), artefact, _body_level(counts[0], layers.soft_mm, region))
+    noise *= blur_kept(detector)
+    beam = beam_behind(still * opening, scatter, detector, level)
+    body = _body_level(counts[0], layers.soft_mm, region)
+    return Exposed(counts, region, darkest, beam, float(noise), artefact, body)
 
 
 def deliver(

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .acquisition import Exposed, deliver, expose
+from .beam import Beam
 from .body import Body, BodyLayers
 from .collimator import burn_marks
 from .devices import Device, catheter, fillings, make_device, total_thickness_mm
@@ -188,7 +189,8 @@ def take_run(
         stored, iodine, plan, motion = _keep_one(stored, frames, iodine, plan, motion)
     if plan.marks:
         burn_marks(stored, rng, plan.look.max_value)
-    shown = Shown(exposed.opacity, region, _device_opacity(devices, plan, motion), exposed.noise, exposed.artefact)
+    opacity, noise = exposed.beam.detected(exposed.opacity), exposed.beam.noise(exposed.opacity)
+    shown = Shown(opacity, region, _device_opacity(devices, plan, motion, exposed.beam), noise, exposed.artefact)
     anatomy = patient.anatomy
     vault = 0.0
     if plan.body_part in ("head", "neck"):
@@ -204,7 +206,7 @@ def take_run(
     )
     dark = plan.contrast and not plan.roadmap  # a roadmap's mask holds the contrast: vessels are bright
     blur = plan.detector.blur_px
-    arteries, veins = shown_vessels(iodine, exposed.opacity, exposed.noise, region, contrast=dark, blur_px=blur)
+    arteries, veins = shown_vessels(iodine, opacity, noise, region, contrast=dark, blur_px=blur)
     return Run(
         run_id=run_id,
         plan=plan,
@@ -217,7 +219,7 @@ def take_run(
         arteries_shown=arteries,
         veins_shown=veins,
         motion=motion,
-        quality=_quality(exposed),
+        quality=_quality(exposed, opacity),
         device_kinds=tuple(d.kind for d in devices),
         relations=relations or {},
     )
@@ -382,24 +384,24 @@ def _fit(
     return fit_motion(motion, plan.motion_grade, log_air, region, plan.view.isocentre_spacing_mm, rng)[0]
 
 
-def _device_opacity(devices: list[Device], plan: RunPlan, motion: Motion | None) -> FloatImage:
-    """What of the labelled devices the delivered pixels keep: everything, or what changed since the mask."""
+def _device_opacity(devices: list[Device], plan: RunPlan, motion: Motion | None, beam: Beam) -> FloatImage:
+    """What of the labelled devices is detected and delivered: all of it, or what changed since the mask."""
     labelled = [d for d in devices if d.kind not in ("catheter", "filling")]
     moving = np.float32(METAL_PER_MM[1]) * total_thickness_mm([d for d in labelled if d.moves], plan.view)
     static = np.float32(METAL_PER_MM[1]) * total_thickness_mm([d for d in labelled if not d.moves], plan.view)
     if plan.delivery == "unsubtracted":
-        return moving + static
+        return beam.detected(moving, removed=static)
     if motion is None:
         return moving * 0
     frame = int(np.argmax(np.abs(motion.shift_mm).sum(1)))
     from .motion import shift_image
 
     left = shift_image(static, motion, frame, plan.view.isocentre_spacing_mm) - static
-    return moving + left
+    return beam.detected(moving + left)
 
 
-def _quality(exposed: Exposed) -> dict[str, float]:
-    inside = exposed.opacity[exposed.region]
+def _quality(exposed: Exposed, detected: FloatImage) -> dict[str, float]:
+    inside = detected[exposed.region]
     strength = float(np.percentile(inside, 99)) if inside.size else 0.0
     ratio = strength / max(exposed.noise, 1e-6)
     motion = min(exposed.artefact / 0.4, 1.0)

@@ -43,12 +43,12 @@ class Shown:
     Attributes
     ----------
     opacity : (H, W) float32 ndarray
-        Largest noise-free opacity over time.
+        Largest noise-free opacity over time, as the detector gets it.
     region : (H, W) bool ndarray
         Inside the collimator.
     device_opacity : (H, W) float32 ndarray
-        Log attenuation of the labelled devices as the delivered pixels keep it.
-    noise : float
+        Log attenuation of the labelled devices as the detector gets it and the delivered pixels keep it.
+    noise : (H, W) float32 ndarray
         Deviation of the logarithm of one frame.
     artefact : float
         Motion artefact level.
@@ -57,7 +57,7 @@ class Shown:
     opacity: npt.NDArray[np.float32]
     region: npt.NDArray[np.bool_]
     device_opacity: npt.NDArray[np.float32]
-    noise: float
+    noise: npt.NDArray[np.float32]
     artefact: float
 
 
@@ -103,10 +103,10 @@ def projection_of(view: ViewGeometry) -> str:
 
 def contrast_visible(shown: Shown) -> bool:
     """At least 0.03 % of the field stands out of the noise."""
-    inside = shown.opacity[shown.region]
+    inside, noise = shown.opacity[shown.region], shown.noise[shown.region]
     if not inside.size:
         return False
-    return float((inside > max(_CONTRAST_OPACITY, 2 * shown.noise)).mean()) > _CONTRAST_AREA
+    return float((inside > np.maximum(_CONTRAST_OPACITY, 2 * noise)).mean()) > _CONTRAST_AREA
 
 
 def device_of(shown: Shown, spacing_mm: float) -> str | None:
@@ -116,7 +116,7 @@ def device_of(shown: Shown, spacing_mm: float) -> str | None:
     over it.
     """
     device = np.abs(shown.device_opacity[shown.region])
-    threshold = max(_DEVICE_DARKENING, 3 * shown.noise)
+    threshold = np.maximum(_DEVICE_DARKENING, 3 * shown.noise[shown.region])
     stands_out = (device > threshold) & (device > _DEVICE_OVER_CONTRAST * shown.opacity[shown.region])
     area_mm2 = float(stands_out.sum()) * spacing_mm**2
     if area_mm2 >= _DEVICE_AREA_MM2[1]:

@@ -29,7 +29,7 @@ _SMALLEST_FRACTION = 5e-5
 def shown_vessels(
     iodine: IodineRun,
     opacity: npt.NDArray[np.float32],
-    noise: float,
+    noise: float | npt.NDArray[np.float32],
     region: Mask,
     *,
     contrast: bool = True,
@@ -47,8 +47,8 @@ def shown_vessels(
     ----------
     iodine : IodineRun
     opacity : (H, W) float32 ndarray
-        Noise- and motion-free peak opacity of the run, before the detector.
-    noise : float
+        Noise- and motion-free peak opacity of the run as the detector gets it: what scatter washes out is not shown.
+    noise : float or (H, W) float32 ndarray
         Standard deviation of the logarithm of one frame.
     region : (H, W) bool ndarray
         Inside the collimator.
@@ -66,7 +66,7 @@ def shown_vessels(
     total = np.maximum(iodine.peak, 1e-9)
     per_iodine = opacity / total
     strongest = float(np.percentile(opacity[region], _STRONGEST_PERCENTILE))
-    limit = max(LEAST_OPACITY, NOISE_SIGMAS * noise, LEAST_SHARE * strongest)
+    limit = np.maximum(NOISE_SIGMAS * noise, max(LEAST_OPACITY, LEAST_SHARE * strongest))
     sharp = [per_iodine * peak for peak in (iodine.artery_peak, iodine.vein_peak, total - iodine.blush_peak)]
     artery, vein, both = (ndimage.gaussian_filter(one, blur_px) for one in sharp)
     here = [one > _EDGE_SHARE * limit for one in sharp]

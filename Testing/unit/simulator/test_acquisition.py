@@ -74,13 +74,23 @@ def test_what_is_visible_is_a_vessel_of_the_geometry_as_the_detector_blurs_it(sm
         assert not np.any(run.visible & ~ndimage.binary_dilation(geometry)), "by one neighbouring pixel, not more"
 
 
-def test_every_vessel_of_the_geometry_that_adds_a_tenth_of_opacity_is_visible(small_case):
-    for run in small_case.runs:
-        iodine = run.iodine
-        vessel_share = 1 - iodine.blush_peak / np.maximum(iodine.peak, 1e-9)
-        filled = (iodine.artery_mask | iodine.vein_mask) & run.region & (run.opacity * vessel_share > 0.1)
-        assert filled.sum() > 300
-        assert run.visible[filled].all()
+CLEAN = Detector(photons=1e7, scatter_to_primary=0, glare=0, blur_px=0.3, electronic_noise=0, fluctuation=0)
+
+
+def test_a_clean_detector_shows_every_vessel_of_the_geometry_that_adds_a_tenth_of_opacity(patient, small_plan):
+    run = take_run(patient, replace(small_plan, detector=CLEAN), "clean")
+    iodine = run.iodine
+    vessel_share = 1 - iodine.blush_peak / np.maximum(iodine.peak, 1e-9)
+    filled = (iodine.artery_mask | iodine.vein_mask) & run.region & (run.opacity * vessel_share > 0.1)
+    assert filled.sum() > 300
+    assert run.visible[filled].all()
+
+
+def test_scatter_hides_vessels_and_shows_no_others(patient, small_plan):
+    clean = take_run(patient, replace(small_plan, detector=CLEAN), "clean").visible
+    foggy = take_run(patient, replace(small_plan, detector=replace(CLEAN, scatter_to_primary=3.0)), "foggy").visible
+    assert 0 < foggy.sum() < 0.95 * clean.sum()
+    assert (foggy & ~clean).sum() < 0.01 * clean.sum()
 
 
 @pytest.mark.parametrize("name", sorted(LOOKS))

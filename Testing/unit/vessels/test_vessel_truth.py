@@ -54,6 +54,14 @@ def test_what_does_not_rise_above_the_blush_or_the_noise_is_not_shown():
     assert not veins.any()
 
 
+def test_noise_hides_vessels_where_it_is_and_nowhere_else():
+    noise = np.full((40, 40), 0.005, np.float32)
+    noise[20:] = 0.4
+    arteries, _ = _shown(_iodine(artery=30), noise=noise)
+    assert arteries[:20, 10:14].all()
+    assert not arteries[20:].any()
+
+
 def test_a_twig_that_the_detector_blurs_away_is_not_shown():
     iodine = _iodine(artery=30)
     iodine.artery_peak[:, 20] = iodine.peak[:, 20] = 5.0
