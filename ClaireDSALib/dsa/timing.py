@@ -19,6 +19,8 @@ ASSUMED_FRAME_TIME_S = 1.0
 
 _SHORTEST_INTERVAL_S = 1e-6
 """Two frames closer than this are the same point in time; no detector reads out this fast."""
+_LONGEST_INTERVAL_S = 600.0
+"""A run whose frames lie farther apart is none."""
 _CUMULATIVE_TOLERANCE = 0.01
 """Relative spread up to which growing 'increments' are taken for elapsed times."""
 _FEWEST_FOR_CUMULATIVE = 4
@@ -192,7 +194,7 @@ def _spread(found: Timeline | tuple[float, str] | str, n: int) -> Timeline | str
     if not isinstance(found, tuple):
         return found
     step, source = found
-    if step <= _SHORTEST_INTERVAL_S or not np.isfinite(step * n):
+    if not _SHORTEST_INTERVAL_S < step < _LONGEST_INTERVAL_S:
         return f"{source} gives {step:g} s per frame and is not used"
     return Timeline(np.arange(n, dtype=np.float64) * step, tuple(range(n)), source)
 

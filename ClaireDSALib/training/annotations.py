@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from ClaireDSALib.models.labels import LabelSet
 from ClaireDSALib.models.pictures import read_picture
 from ClaireDSALib.training.samples import LabelledPictures, encode, to_cache
+from ClaireDSALib.training.user_table import read_rows
 
 COLUMNS = ("path", "label", "class", "rater", "patient")
 
@@ -47,22 +47,8 @@ def read_annotations(path: str | Path) -> list[Annotation]:
     ValueError
         When it is no text, a column is missing or a cell is empty.
     """
-    path = Path(path)
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        try:
-            reader = csv.DictReader(stream, delimiter="\t" if path.suffix == ".tsv" else ",")
-            columns, rows = reader.fieldnames or [], list(reader)
-        except (csv.Error, UnicodeDecodeError) as error:
-            msg = f"{path.name} is no table in UTF-8 text: {error}"
-            raise ValueError(msg) from error
-    if missing := [c for c in COLUMNS if c not in columns]:
-        msg = f"{path.name} lacks the columns {missing}; it needs {list(COLUMNS)}"
-        raise ValueError(msg)
-    for number, row in enumerate(rows, start=2):
-        if empty := [c for c in COLUMNS if not (row[c] or "").strip()]:
-            msg = f"{path.name} line {number}: {empty} is empty"
-            raise ValueError(msg)
-    return [Annotation(*(row[c].strip() for c in COLUMNS)) for row in rows]
+    rows = read_rows(Path(path), COLUMNS, filled=COLUMNS)
+    return [Annotation(*(row[c] for c in COLUMNS)) for _, row in rows]
 
 
 def settle(annotations: Sequence[Annotation]) -> tuple[dict[tuple[str, str], str], list[Conflict]]:

@@ -1,16 +1,16 @@
 """The same evaluation on real runs: a reader says whether each segmentation succeeded, the reports say what was kept.
 
-The table of verdicts is a CSV with the columns ``report`` (path of a ``report.json``, relative to the table),
+The table of verdicts is a CSV or TSV with the columns ``report`` (path of a ``report.json``, relative to the table),
 ``run_id`` and ``success`` (yes or no); ``patient`` is optional, without it every report counts as one patient.
 """
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from ClaireDSALib.pipeline.report import CaseReport, RunReport
 from ClaireDSALib.training.filtering import RunOutcome, excluding, score_of
+from ClaireDSALib.training.user_table import read_rows
 
 COLUMNS = ("report", "run_id", "success")
 _YES, _NO = ("yes", "y", "true", "1", "success"), ("no", "n", "false", "0", "failure")
@@ -33,18 +33,11 @@ def read_verdicts(table: Path) -> list[RunOutcome]:
     OSError
         When the table or a report cannot be read.
     """
-    with table.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        rows = list(reader)
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
-    if missing:
-        msg = f"{table.name} lacks the columns {missing}; it needs {list(COLUMNS)} and may have 'patient'"
-        raise ValueError(msg)
     reports: dict[str, CaseReport] = {}
     outcomes: dict[tuple[str, str], RunOutcome] = {}
-    for number, row in enumerate(rows, 2):
-        name, run_id = row["report"].strip(), row["run_id"].strip()
-        where = f"{table.name}, line {number}"
+    for number, row in read_rows(table, COLUMNS, filled=COLUMNS):
+        name, run_id = row["report"], row["run_id"]
+        where = f"{table.name} line {number}"
         if (name, run_id) in outcomes:
             msg = f"{where}: run {run_id!r} of {name} has a verdict already; keep one"
             raise ValueError(msg)
@@ -52,7 +45,7 @@ def read_verdicts(table: Path) -> list[RunOutcome]:
             reports[name] = CaseReport.from_json((table.parent / name).read_text(encoding="utf-8"))
         run = _run(reports[name], run_id, where)
         outcomes[name, run_id] = _outcome(
-            f"{name}#{run_id}", (row.get("patient") or name).strip(), _verdict(row["success"], where), run, where
+            f"{name}#{run_id}", row.get("patient") or name, _verdict(row["success"], where), run, where
         )
     return list(outcomes.values())
 

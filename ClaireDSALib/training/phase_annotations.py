@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from ClaireDSALib.dsa.series import DsaSeries
 from ClaireDSALib.models.networks.sequence_net import PHASES
 from ClaireDSALib.training.sequence_examples import SequenceExample, pack
+from ClaireDSALib.training.user_table import read_rows
 
 COLUMNS = ("path", "patient", *PHASES)
 
@@ -43,8 +43,8 @@ def load_annotated_runs(table: Path) -> tuple[list[SequenceExample], list[str]]:
 
     examples: list[SequenceExample] = []
     left_out: list[str] = []
-    for number, row in _rows(table):
-        name = row["path"].strip()
+    for number, row in read_rows(table, COLUMNS, filled=("path", "patient")):
+        name = row["path"]
         found = read(table.parent / name).series
         if len(found) != 1:
             msg = f"{table.name} line {number}: {name} holds {len(found)} runs; name one file or folder per run"
@@ -52,7 +52,7 @@ def load_annotated_runs(table: Path) -> tuple[list[SequenceExample], list[str]]:
         series = found[0]
         phases = phases_of_starts([row[phase] for phase in PHASES], series.n_frames, f"{table.name} line {number}")
         try:
-            examples.append(_example(series, phases, row["patient"].strip()))
+            examples.append(_example(series, phases, row["patient"]))
         except ValueError as problem:
             left_out.append(f"{name}: {problem}")
     return examples, left_out
@@ -79,19 +79,6 @@ def phases_of_starts(starts: Sequence[str], n_frames: int, place: str) -> npt.ND
     for phase, first in zip(given, firsts, strict=True):
         phases[first - 1 :] = PHASES.index(phase)
     return phases
-
-
-def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
-    with table.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream, delimiter="\t" if table.suffix == ".tsv" else ",")
-        if missing := [name for name in COLUMNS if name not in (reader.fieldnames or [])]:
-            msg = f"{table.name} lacks the columns {missing}; it needs {list(COLUMNS)}"
-            raise ValueError(msg)
-        rows = list(enumerate(reader, start=2))
-    if bad := [number for number, row in rows if not (row["path"] or "").strip() or not (row["patient"] or "").strip()]:
-        msg = f"{table.name} line {bad[0]}: path and patient must not be empty"
-        raise ValueError(msg)
-    return rows
 
 
 def _example(series: DsaSeries, phases: npt.NDArray[np.int8], patient: str) -> SequenceExample:

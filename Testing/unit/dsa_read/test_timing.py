@@ -122,7 +122,7 @@ def test_a_frame_time_that_is_no_number_is_not_used(tmp_path, value):
 
 @pytest.mark.parametrize(
     "header",
-    [{"FrameTime": "1e-30"}, {"FrameTime": "0.0005"}, {"CineRate": "2147483647"}],
+    [{"FrameTime": "1e-30"}, {"FrameTime": "0.0005"}, {"CineRate": "2147483647"}, {"FrameTime": "1e30"}],
 )
 def test_an_interval_that_no_detector_has_is_not_used(tmp_path, header):
     series = one(tmp_path, **header)

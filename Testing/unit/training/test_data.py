@@ -17,6 +17,7 @@ from ClaireDSALib.training.augment import AugmentSettings, augment, plain
 from ClaireDSALib.training.samples import UNKNOWN, as_analysed, encode, load_simulated, to_cache
 from ClaireDSALib.training.splits import patient_folds, split_patients
 from ClaireDSALib.training.strange import strange_picture
+from ClaireDSALib.training.user_table import read_rows
 from Testing.unit.models.tiny_pictures import a_minip
 
 VIEWS = ("linear", "ranked", "local")
@@ -114,6 +115,29 @@ def test_a_table_without_its_columns_is_refused(tmp_path: Path) -> None:
     (tmp_path / "table.tsv").write_text("path\tlabel\nx\ty\n")
     with pytest.raises(ValueError, match=r"lacks the columns \['class', 'rater', 'patient'\]"):
         annotations.read_annotations(tmp_path / "table.tsv")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"path,patient\n\xff\xfe,a\n", "is no table in UTF-8 text"),
+        (b"path,patient\na.dcm," + b"x" * 200_000 + b"\n", "is no table in UTF-8 text"),
+        (b"path\na.dcm\n", r"lacks the columns \['patient'\]"),
+        (b"path,patient\na.dcm,p\nb.dcm\n", r"line 3: \['patient'\] is empty"),
+        (b"", "lacks the columns"),
+    ],
+)
+def test_a_table_that_is_none_is_refused_in_one_sentence(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "table.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        read_rows(tmp_path / "table.csv", ("path", "patient"), filled=("path", "patient"))
+
+
+def test_tables_separated_by_tabs_are_known_by_their_ending(tmp_path: Path) -> None:
+    (tmp_path / "table.TSV").write_text("\ufeffpath\tpatient\tnote\na, b.dcm\t p \t\n")
+    assert read_rows(tmp_path / "table.TSV", ("path", "patient"), filled=("path",)) == [
+        (2, {"path": "a, b.dcm", "patient": "p", "note": ""})
+    ]
 
 
 def test_augmented_pictures_are_views_between_zero_and_one_and_repeatable() -> None:
