@@ -84,7 +84,8 @@ def _fit_unet(
 ) -> VesselNet:
     from ClaireDSALib.training.vessel_fit import VesselFitSettings, fit
 
-    shown = [one for one in validation if is_suitable(one.facts or {}) and one.truth[0].any()][:_MOST_IN_VALIDATION]
+    suitable = [one for one in validation if is_suitable(one.facts or {}) and one.truth[0].any()]
+    shown = _spread(suitable, _MOST_IN_VALIDATION)
     unet = VesselNet(tuple(settings.pop("channels", CHANNELS)), in_channels=3)
     fit(train, shown, VesselFitSettings(**settings), out.with_suffix(".checkpoint.pt"), network=unet, report=report)
     return unet.cpu()
@@ -92,7 +93,7 @@ def _fit_unet(
 
 def choose_for(bundle: Path, validation: Sequence[VesselExample]) -> VesselChoices:
     """Choose calibration, thresholds and cleaning on validation runs without severe motion, and write them down."""
-    kept = [one for one in validation if (one.facts or {}).get("motion") != "severe"][:_MOST_FOR_CHOICES]
+    kept = _spread([one for one in validation if (one.facts or {}).get("motion") != "severe"], _MOST_FOR_CHOICES)
     set_choices(bundle, calibration=[[1.0, 0.0]] * 3)
     made = choose(raw_logits(VesselSegmenter(bundle), kept), kept)
     set_choices(bundle, **made.to_dict())
@@ -107,3 +108,8 @@ def raw_logits(segmenter: VesselSegmenter, examples: Sequence[VesselExample]) ->
         maps = np.clip(maps.astype(np.float64), 1e-7, 1 - 1e-7)
         found.append(np.log(maps / (1 - maps)).astype(np.float16))
     return found
+
+
+def _spread(examples: Sequence[VesselExample], most: int) -> list[VesselExample]:
+    """At most so many, evenly over a list ordered by patient, so that every patient has a say."""
+    return [examples[k * len(examples) // most] for k in range(most)] if len(examples) > most else list(examples)
