@@ -13,7 +13,7 @@ from .body import BodyLayers
 from .collimator import Collimator
 from .expose_torch import Exposure, count_frames
 from .motion import Motion, shift_image, translate
-from .vendor import VendorLook, store_intensity, store_opacity
+from .vendor import VendorLook, kept_of_contrast, store_intensity, store_opacity
 from .xray import BIN_WEIGHT, IODINE_CM2_PER_MG, Detector, attenuation_bins, count, reference_level, scatter_field
 
 Delivery = Literal["subtracted", "unsubtracted"]
@@ -140,19 +140,46 @@ def expose(
     return Exposed(counts, region, darkest, beam, float(noise), artefact, body)
 
 
+@dataclass(frozen=True)
+class Delivered:
+    """A run as the console hands it over.
+
+    Attributes
+    ----------
+    stored : (T, H, W) uint16 ndarray
+        Contrast dark.
+    look : VendorLook
+    reference : float or None
+        Counts that reach the look's white level; None for frames that the console subtracted.
+    """
+
+    stored: npt.NDArray[np.uint16]
+    look: VendorLook
+    reference: float | None
+
+    def kept(self, clear: Image, dark: Image) -> Image:
+        """(H, W) share of the contrast between two pictures of counts that is left in the pixels.
+
+        Subtraction comes before the console's range, so that it keeps all; unsubtracted pixels that are white or black
+        with and without contrast keep nothing.
+        """
+        if self.reference is None:
+            return np.ones_like(clear)
+        return kept_of_contrast(clear, dark, self.look, self.reference)
+
+
 def deliver(
     exposed: Exposed, look: VendorLook, delivery: Delivery, mask_frames: tuple[int, ...], rng: np.random.Generator
-) -> npt.NDArray[np.uint16]:
-    """Stored values ``(T, H, W)`` uint16, contrast dark, of the run as the console hands it over."""
+) -> Delivered:
+    """Make stored values of counts."""
     if delivery == "unsubtracted":
-        return store_intensity(
-            exposed.counts, look, exposed.level * float(np.exp(rng.uniform(np.log(1.6), np.log(5.5))))
-        )
+        reference = exposed.level * float(np.exp(rng.uniform(np.log(1.6), np.log(5.5))))
+        return Delivered(store_intensity(exposed.counts, look, reference), look, reference)
     mask = exposed.counts[list(mask_frames)].mean(0)
     stored = store_opacity(exposed.counts, mask, look)
     if look.shutter != "none":
         stored[:, ~exposed.region] = 0 if look.shutter == "black" else int(look.background * look.max_value)
-    return stored
+    return Delivered(stored, look, None)
 
 
 def _body_level(counts: Image, soft_mm: Image, region: npt.NDArray[np.bool_]) -> float:

@@ -54,14 +54,16 @@ class Beam:
             ``ln((p exp(removed) + s) / (p exp(-attenuation) + s))``: the sum of both where nothing scatters, almost
             nothing where little but scatter arrives.
         """
-        before = self.primary * np.exp(removed) + self.scatter
-        after = self.primary * np.exp(-np.asarray(attenuation)) + self.scatter
-        return np.log(np.maximum(before, _LEAST) / np.maximum(after, _LEAST)).astype(np.float32)
+        return np.log(self.counts(-np.asarray(removed)) / self.counts(attenuation)).astype(np.float32)
+
+    def counts(self, attenuation: Image | float = 0.0) -> Image:
+        """(H, W) quanta of one frame behind ``attenuation``, without noise; at least a trace."""
+        arrived = self.primary * np.exp(-np.asarray(attenuation)) + self.scatter
+        return np.maximum(arrived, _LEAST) * np.float32(self.quanta)
 
     def noise(self, attenuation: Image | float = 0.0) -> Image:
         """(H, W) standard deviation of the logarithm of one frame behind ``attenuation``."""
-        quanta = (self.primary * np.exp(-np.asarray(attenuation)) + self.scatter) * self.quanta
-        quanta = np.maximum(quanta, 1.0)
+        quanta = np.maximum(self.counts(attenuation), 1.0)
         return np.sqrt(self.blur_kept**2 / quanta + (self.electronic_noise / quanta) ** 2).astype(np.float32)
 
 

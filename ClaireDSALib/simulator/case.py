@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .acquisition import Exposed, deliver, expose
+from .acquisition import Delivered, Exposed, deliver, expose
 from .beam import Beam
 from .body import Body, BodyLayers
 from .collimator import burn_marks
@@ -184,13 +184,17 @@ def take_run(
         rng,
         device,
     )
-    stored = deliver(exposed, plan.look, plan.delivery, plan.mask_frames or (0,), rng)
+    delivered = deliver(exposed, plan.look, plan.delivery, plan.mask_frames or (0,), rng)
+    stored = delivered.stored
     if plan.single_frame:
         stored, iodine, plan, motion = _keep_one(stored, frames, iodine, plan, motion)
     if plan.marks:
         burn_marks(stored, rng, plan.look.max_value)
-    opacity, noise = exposed.beam.detected(exposed.opacity), exposed.beam.noise(exposed.opacity)
-    shown = Shown(opacity, region, _device_opacity(devices, plan, motion, exposed.beam), noise, exposed.artefact)
+    beam = exposed.beam
+    opacity = beam.detected(exposed.opacity) * delivered.kept(beam.counts(), beam.counts(exposed.opacity))
+    noise = beam.noise(exposed.opacity)
+    device_opacity = _device_opacity(devices, plan, motion, beam, delivered)
+    shown = Shown(opacity, region, device_opacity, noise, exposed.artefact)
     anatomy = patient.anatomy
     vault = 0.0
     if plan.body_part in ("head", "neck"):
@@ -384,13 +388,15 @@ def _fit(
     return fit_motion(motion, plan.motion_grade, log_air, region, plan.view.isocentre_spacing_mm, rng)[0]
 
 
-def _device_opacity(devices: list[Device], plan: RunPlan, motion: Motion | None, beam: Beam) -> FloatImage:
+def _device_opacity(
+    devices: list[Device], plan: RunPlan, motion: Motion | None, beam: Beam, delivered: Delivered
+) -> FloatImage:
     """What of the labelled devices is detected and delivered: all of it, or what changed since the mask."""
     labelled = [d for d in devices if d.kind not in ("catheter", "filling")]
     moving = np.float32(METAL_PER_MM[1]) * total_thickness_mm([d for d in labelled if d.moves], plan.view)
     static = np.float32(METAL_PER_MM[1]) * total_thickness_mm([d for d in labelled if not d.moves], plan.view)
     if plan.delivery == "unsubtracted":
-        return beam.detected(moving, removed=static)
+        return beam.detected(moving, removed=static) * delivered.kept(beam.counts(-static), beam.counts(moving))
     if motion is None:
         return moving * 0
     frame = int(np.argmax(np.abs(motion.shift_mm).sum(1)))

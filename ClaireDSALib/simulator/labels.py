@@ -43,7 +43,7 @@ class Shown:
     Attributes
     ----------
     opacity : (H, W) float32 ndarray
-        Largest noise-free opacity over time, as the detector gets it.
+        Largest noise-free opacity over time that the detector gets and the pixels keep.
     region : (H, W) bool ndarray
         Inside the collimator.
     device_opacity : (H, W) float32 ndarray

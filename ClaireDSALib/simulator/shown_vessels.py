@@ -47,7 +47,8 @@ def shown_vessels(
     ----------
     iodine : IodineRun
     opacity : (H, W) float32 ndarray
-        Noise- and motion-free peak opacity of the run as the detector gets it: what scatter washes out is not shown.
+        Noise- and motion-free peak opacity of the run as the detector gets it and the pixels keep it: what scatter
+        washes out or the console saturates is not shown.
     noise : float or (H, W) float32 ndarray
         Standard deviation of the logarithm of one frame.
     region : (H, W) bool ndarray

@@ -162,6 +162,41 @@ def store_intensity(counts: npt.NDArray[np.float32], look: VendorLook, reference
     return stored
 
 
+def kept_of_contrast(clear: Image, dark: Image, look: VendorLook, reference: float) -> Image:
+    """Share of a contrast that unsubtracted frames of a console keep: none where both ends are white, or both black.
+
+    Parameters
+    ----------
+    clear, dark : (H, W) float32 ndarray
+        Counts without noise, without and with contrast.
+    reference : float
+        As in :func:`store_intensity`.
+
+    Returns
+    -------
+    (H, W) float32 ndarray
+        0 to 1: part of ``ln(clear / dark)`` between the darkest and the brightest value that the pixels can tell apart;
+        1 where there is no contrast.
+    """
+    relative = np.maximum(clear / np.float32(reference), np.float32(1e-6))
+    fall = np.log(np.maximum(clear, 1e-6) / np.maximum(dark, 1e-6))
+    if look.relation == "DISP" and look.harmonise > 0:
+        relative = _harmonised(relative, look.harmonise)
+    low, high = _limits(look)
+    top = np.log(relative)
+    kept = np.clip(top, low, high) - np.clip(top - fall, low, high)
+    return np.where(fall > 1e-6, kept / np.maximum(fall, 1e-6), 1.0).astype(np.float32)
+
+
+def _limits(look: VendorLook) -> tuple[float, float]:
+    """Logarithms of the relative intensities that become one and the largest stored value."""
+    if look.relation == "LOG":
+        return (1 / look.max_value - look.white_level) * look.log_range, (1 - look.white_level) * look.log_range
+    gamma = look.gamma if look.relation == "DISP" else 1.0
+    white = float(np.log(look.white_level))
+    return -float(np.log(look.max_value)) / gamma - white, -white
+
+
 def store_opacity(counts: npt.NDArray[np.float32], mask: Image, look: VendorLook) -> npt.NDArray[np.uint16]:
     """Stored values of frames subtracted by the console: ``background - opacity / opacity_range``, contrast dark.
 

@@ -14,7 +14,14 @@ from ClaireDSALib.simulator.as_series import series_of
 from ClaireDSALib.simulator.case import take_run
 from ClaireDSALib.simulator.collimator import Collimator
 from ClaireDSALib.simulator.motion import Motion, artefact_level, fit_motion, grade_of, translate
-from ClaireDSALib.simulator.vendor import LOOKS, VendorLook, modality_table, store_intensity, store_opacity
+from ClaireDSALib.simulator.vendor import (
+    LOOKS,
+    VendorLook,
+    kept_of_contrast,
+    modality_table,
+    store_intensity,
+    store_opacity,
+)
 from ClaireDSALib.simulator.xray import Detector
 
 
@@ -78,7 +85,7 @@ CLEAN = Detector(photons=1e7, scatter_to_primary=0, glare=0, blur_px=0.3, electr
 
 
 def test_a_clean_detector_shows_every_vessel_of_the_geometry_that_adds_a_tenth_of_opacity(patient, small_plan):
-    run = take_run(patient, replace(small_plan, detector=CLEAN), "clean")
+    run = take_run(patient, replace(small_plan, detector=CLEAN, delivery="subtracted"), "clean")
     iodine = run.iodine
     vessel_share = 1 - iodine.blush_peak / np.maximum(iodine.peak, 1e-9)
     filled = (iodine.artery_mask | iodine.vein_mask) & run.region & (run.opacity * vessel_share > 0.1)
@@ -136,3 +143,37 @@ def test_collimator_edges_are_soft():
     assert profile[0] < 1e-3
     assert profile[40] > 0.999
     assert ((profile > 0.05) & (profile < 0.95)).sum() >= 5
+
+
+@pytest.mark.parametrize("name", ["linear", "east", "south", "classic"])
+def test_contrast_is_lost_where_the_console_is_white_with_and_without_it(name: str):
+    look = LOOKS[name]
+    clear = np.full((3, 64), 500.0, np.float32)
+    clear[1], clear[2] = 1e6, 1e-3
+    dark = clear * np.float32(np.exp(-0.5))
+    kept = kept_of_contrast(clear, dark, look, 1000.0)
+    assert np.allclose(kept[0], 1.0, atol=1e-5)
+    assert np.all(kept[1:] == 0.0)
+    stored = store_intensity(np.stack([clear, dark]), look, 1000.0)
+    assert (stored[0, 0] > stored[1, 0]).all()
+    assert (stored[0, 1] == stored[1, 1]).all()
+
+
+def test_contrast_that_brings_a_white_pixel_into_range_is_kept_in_part():
+    look = VendorLook(bits=12, white_level=0.5)
+    clear = np.full((2, 2), 4000.0, np.float32)  # twice what is white
+    dark = clear * np.float32(np.exp(-1.0))
+    assert np.allclose(kept_of_contrast(clear, dark, look, 1000.0), 1 - np.log(2), atol=1e-5)
+
+
+def test_where_there_is_no_contrast_all_of_it_is_kept():
+    clear = np.full((2, 2), 4000.0, np.float32)
+    assert np.all(kept_of_contrast(clear, clear, LOOKS["south"], 1000.0) == 1.0)
+
+
+def test_a_saturated_console_shows_fewer_vessels(patient, small_plan):
+    plain = replace(small_plan, detector=CLEAN, delivery="unsubtracted", look=VendorLook(bits=12, white_level=0.3))
+    glaring = replace(plain, look=replace(plain.look, white_level=6.0))
+    shown, left = (take_run(patient, one, "x").visible for one in (plain, glaring))
+    assert left.sum() < 0.8 * shown.sum()
+    assert not np.any(left & ~ndimage.binary_dilation(shown, iterations=2))
