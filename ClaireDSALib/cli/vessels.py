@@ -23,17 +23,25 @@ def train_vessels(
     patients: Patients = 100,
     first_seed: Seed = 7_000_000,
     anatomy: Anatomy = None,
-    network: Annotated[str, typer.Option(help="cascade (minutes on a CPU) or unet (a GPU, or hours).")] = "cascade",
-    minutes: Annotated[float | None, typer.Option(help="unet: wall-clock budget of the training.")] = None,
-    steps: Annotated[int, typer.Option(help="unet: batches of eight patches.")] = 6000,
+    network: Annotated[
+        str,
+        typer.Option(
+            help="cascade (minutes on a CPU), unet (a GPU, or hours), or sequence: adds to the bundle in OUT a network "
+            "over the frames that tells arteries from veins."
+        ),
+    ] = "cascade",
+    minutes: Annotated[float | None, typer.Option(help="unet, sequence: wall-clock budget of the training.")] = None,
+    steps: Annotated[int, typer.Option(help="unet, sequence: batches at most.")] = 6000,
     device: Annotated[str, typer.Option(help="unet: cpu or cuda.")] = "cpu",
 ) -> None:
     """Train the vessel network: vessels, arteries, veins."""
     from ClaireDSALib.training.vessel_train import train_and_write
 
     _simulate(data, patients, first_seed, anatomy)
-    settings: dict[str, Any] = {"steps": steps, "device": device} if network == "unet" else {}
-    if network == "unet" and minutes is not None:
+    settings: dict[str, Any] = {} if network == "cascade" else {"steps": steps}
+    if network == "unet":
+        settings["device"] = device
+    if network != "cascade" and minutes is not None:
         settings["budget_s"] = 60 * minutes
     try:
         folder = train_and_write(data, out, settings, network=network, report=lambda line: typer.echo(line, err=True))
@@ -107,9 +115,8 @@ def _measured(
     from ClaireDSALib.training.vessel_compare import compare
     from ClaireDSALib.training.vessel_examples import load_examples
 
-    examples = load_examples(
-        data, None if split == "all" else split, frames=sequence is not None, per_patient=runs_per_patient
-    )
+    with_frames = sequence is not None or segmenter.artery_vein is not None
+    examples = load_examples(data, None if split == "all" else split, frames=with_frames, per_patient=runs_per_patient)
     if not examples:
         msg = f"no runs of split {split!r} in {data}"
         raise ValueError(msg)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from ClaireDSALib.models.bundle import read_metadata
 from ClaireDSALib.models.errors import BundleError, ImageRefusedError
 from ClaireDSALib.models.hashing import bundle_files, bundle_sha256
+from ClaireDSALib.models.longer_side import fitted, resized, to_shape
 from ClaireDSALib.models.vessel_segmenter import CHANNELS, VesselProbabilities
 from ClaireDSALib.models.vessel_sequence import one_per_second
 
@@ -179,15 +179,15 @@ class CaveSegmenter:
 
         def stream() -> Iterator[torch.Tensor]:
             for frame in frames:
-                small = _resized(_scaled(frame, self.section.scaling, low, high), self.section.size_px)
+                small = resized(_scaled(frame, self.section.scaling, low, high), self.section.size_px)
                 pad = [(0, -side % _MULTIPLE) for side in small.shape]
                 yield torch.from_numpy(np.pad(small, pad, mode="edge")[None, None]).to(self.device)
 
         with torch.no_grad():
             logits = self.network(stream() if self.section.kind == "sequence" else next(stream()))[0]
-        height, width = _fitted(np.shape(next(iter(frames))), self.section.size_px)
+        height, width = fitted(np.shape(next(iter(frames))), self.section.size_px)
         maps = logits[:, :height, :width].sigmoid().cpu().numpy()  # logits are no probabilities
-        return np.stack([_to_shape(one, shape) for one in maps])
+        return np.stack([to_shape(one, shape) for one in maps])
 
 
 @dataclass(frozen=True)
@@ -222,23 +222,3 @@ def _scaled(frame: npt.NDArray[np.floating], scaling: Scaling, low: float, high:
         return (to_display(frame) / _DISPLAY_MAX).astype(np.float32)
     dark = (high - frame) / max(high - low, 1e-9)
     return (np.floor(dark * 255) / 255).astype(np.float32)
-
-
-def _fitted(shape: tuple[int, ...], size_px: int) -> tuple[int, int]:
-    scale = size_px / max(shape)
-    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
-
-
-def _resized(image: npt.NDArray[np.float32], size_px: int) -> npt.NDArray[np.float32]:
-    shape = _fitted(image.shape, size_px)
-    if shape == image.shape:
-        return image
-    way = Image.Resampling.BOX if shape[0] < image.shape[0] else Image.Resampling.BILINEAR
-    return np.asarray(Image.fromarray(image).resize(shape[::-1], way), np.float32)
-
-
-def _to_shape(one: npt.NDArray[np.float32], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    if one.shape == tuple(shape):
-        return one
-    picture = Image.fromarray(np.ascontiguousarray(one, np.float32))
-    return np.asarray(picture.resize((shape[1], shape[0]), Image.Resampling.BILINEAR), np.float32)

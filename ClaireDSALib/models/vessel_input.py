@@ -98,16 +98,17 @@ def relative_channels(
     channels = np.zeros((3, *opacity.shape), np.float32)
     channels[0] = relative_opacity(opacity)
     if times is not None:
-        channels[1:] = np.clip(times / (_peak(opacity) if absolute else 1.0), *_CLIP)
+        channels[1:] = np.clip(times / (strongest_opacity(opacity) if absolute else 1.0), *_CLIP)
     return channels
 
 
 def relative_opacity(image: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     """Opacity relative to a high percentile of itself, clipped: dose and concentration cancel."""
-    return np.clip(image / _peak(image), *_CLIP).astype(np.float32)
+    return np.clip(image / strongest_opacity(image), *_CLIP).astype(np.float32)
 
 
-def _peak(image: npt.NDArray[np.floating]) -> float:
+def strongest_opacity(image: npt.NDArray[np.floating]) -> float:
+    """High percentile of a peak opacity, to which all opacity of a run is relative."""
     return max(float(percentile(image, _PEAK_PERCENTILE)), 1e-6)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ClaireDSALib.models.artery_vein import ArteryVeinReader
 from ClaireDSALib.models.bundle import read_metadata
 from ClaireDSALib.models.bundle_section import read_section
 from ClaireDSALib.models.errors import BundleError
 from ClaireDSALib.models.known_bundle import load_known
 from ClaireDSALib.models.onnx_session import open_session
 from ClaireDSALib.models.vessel_cleaning import Cleaning
-from ClaireDSALib.models.vessel_input import MAX_WORK_PX, MIN_WORK_PX, prepare_vessels
-from ClaireDSALib.models.vessel_sequence import early_and_late_of_run
+from ClaireDSALib.models.vessel_input import MAX_WORK_PX, MIN_WORK_PX, prepare_vessels, strongest_opacity
+from ClaireDSALib.models.vessel_sequence import early_and_late_of_run, parts_and_samples
 
 if TYPE_CHECKING:
     from ClaireDSALib.dsa.opacity_frames import OpacityFrames
@@ -99,6 +101,8 @@ class VesselSegmenter:
         least, most = section.get("work_px", (MIN_WORK_PX, MAX_WORK_PX))
         self._work_px = (int(least), int(most))
         self._session = open_session(folder / str(section["onnx"]))
+        apart = section.get("artery_vein")
+        self.artery_vein = ArteryVeinReader(folder, apart) if apart else None
 
     @property
     def uses_times(self) -> bool:
@@ -111,6 +115,7 @@ class VesselSegmenter:
         valid_region: npt.NDArray[np.bool_] | None = None,
         *,
         times: npt.NDArray[np.floating] | None = None,
+        samples: Iterable[npt.NDArray[np.floating]] | None = None,
     ) -> VesselProbabilities:
         """Segment one picture of peak opacity ``(H, W)``.
 
@@ -123,6 +128,9 @@ class VesselSegmenter:
         times : (2, H, W) float ndarray, optional
             Early and late peak opacity, see :func:`~ClaireDSALib.models.vessel_sequence.early_and_late`. Without it
             arteries and veins are told apart by shape and strength alone.
+        samples : iterable of (h, w) float ndarray, optional
+            Opacity of the run one second apart, of any size. Bundles with a network over the frames tell arteries from
+            veins by them, inside the vessels of the picture.
 
         Raises
         ------
@@ -132,9 +140,13 @@ class VesselSegmenter:
         logits = np.mean([self._logits(opacity, valid_region, times, scale) for scale in self._scales], axis=0)
         slope, shift = (self._calibration[:, k, None, None] for k in (0, 1))
         maps = 1.0 / (1.0 + np.exp(-np.clip(slope * logits + shift, -30, 30)))
+        thresholds = self.thresholds
+        if self.artery_vein is not None and samples is not None:
+            maps[1:] = self.artery_vein.read(samples, strongest_opacity(opacity), maps.shape[1:])
+            thresholds = (thresholds[0], *self.artery_vein.thresholds)
         if valid_region is not None:
             maps[:, ~valid_region] = 0.0
-        return VesselProbabilities(maps.astype(np.float32), self.thresholds, self.cleaning)
+        return VesselProbabilities(maps.astype(np.float32), thresholds, self.cleaning)
 
     def segment_run(
         self,
@@ -144,7 +156,7 @@ class VesselSegmenter:
         frames: OpacityFrames | None = None,
         times_s: npt.NDArray[np.float64] | None = None,
     ) -> VesselProbabilities:
-        """Segment a run: as :meth:`segment`, with the early and late parts taken from its frames where it has them.
+        """Segment a run: as :meth:`segment`, with parts and samples taken from its frames where it has them.
 
         Parameters
         ----------
@@ -155,9 +167,12 @@ class VesselSegmenter:
         times_s : (T,) float ndarray, optional
             Their true times.
         """
-        known = self.uses_times and frames is not None and times_s is not None and len(times_s) >= _FEWEST_FRAMES
-        times = early_and_late_of_run(frames, times_s) if known else None  # type: ignore[arg-type]
-        return self.segment(opacity, valid_region, times=times)
+        if not self.uses_times or frames is None or times_s is None or len(times_s) < _FEWEST_FRAMES:
+            return self.segment(opacity, valid_region)
+        if self.artery_vein is None:
+            return self.segment(opacity, valid_region, times=early_and_late_of_run(frames, times_s))
+        times, samples = parts_and_samples(frames, times_s, self.artery_vein.size_px)
+        return self.segment(opacity, valid_region, times=times, samples=samples)
 
     def _logits(
         self,

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ClaireDSALib.dsa.opacity_frames import OpacityFrames, PixelFrames, held, iter_opacity, peak_opacity
 from ClaireDSALib.dsa.order_statistics import percentile
+from ClaireDSALib.models.longer_side import resized
 
 STEP_S = 1.0
 MAX_FRAMES = 20
@@ -119,6 +120,45 @@ def early_and_late_of_run(frames: OpacityFrames, times_s: npt.NDArray[np.float64
     early, late = _parts(strength)
     pictures = [_peak_of_samples(frames, times, grid[part]) for part in (early, late)]
     return np.stack(pictures).astype(np.float16).astype(np.float32)
+
+
+def parts_and_samples(
+    frames: OpacityFrames, times_s: npt.NDArray[np.float64], size_px: int
+) -> tuple[npt.NDArray[np.float32], list[npt.NDArray[np.float32]]]:
+    """:func:`early_and_late_of_run`, and small frames one second apart for a network that sees ``size_px``.
+
+    Parameters
+    ----------
+    frames, times_s
+        As in :func:`one_per_second`.
+    size_px : int
+        Longer side of the samples; large frames in memory are read at every other row and column.
+
+    Returns
+    -------
+    parts : (2, H, W) float32 ndarray
+    samples : list of (h, w) float32 ndarray
+
+    Raises
+    ------
+    ValueError
+        For fewer than two frames.
+    """
+    there = held(frames)
+    if there is None:  # every frame costs, so each is made once
+        samples: list[npt.NDArray[np.float32]] = []
+        return early_and_late(_keeping(one_per_second(frames, times_s), samples, size_px)), samples
+    source = _Thinned(there) if max(frames.shape[1:]) >= 4 * size_px else frames
+    samples = [resized(sample, size_px) for sample in one_per_second(source, times_s)]
+    return early_and_late_of_run(frames, times_s), samples
+
+
+def _keeping(
+    stream: Iterable[npt.NDArray[np.float32]], samples: list[npt.NDArray[np.float32]], size_px: int
+) -> Iterator[npt.NDArray[np.float32]]:
+    for frame in stream:
+        samples.append(resized(frame, size_px))
+        yield frame
 
 
 def sample_times(times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

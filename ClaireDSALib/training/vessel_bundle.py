@@ -63,6 +63,7 @@ def write_vessel_bundle(
         "onnx": ONNX_FILE,
         "weights": WEIGHTS_FILE,
         "network": _network(network),
+        "artery_vein": {},
     }
     parts = "ClaireDSALib.training.vessel_parts.SegmentFolder"
     trainer = "ClaireDSALib.training.vessel_train.train_and_write"
@@ -75,7 +76,8 @@ def write_vessel_bundle(
 
 
 def set_choices(folder: Path, **choices: Any) -> None:
-    """Set entries of the ``vessels`` section (``thresholds``, ``calibration``, ``cleaning``, ``scales``).
+    """Set entries of the ``vessels`` section (``thresholds``, ``calibration``, ``cleaning``, ``scales``,
+    ``artery_vein``).
 
     Raises
     ------

@@ -93,14 +93,19 @@ def calibration_error(probability: npt.NDArray[np.floating], truth: npt.NDArray[
 def _platt(
     logits: Sequence[npt.NDArray[np.floating]], examples: Sequence[VesselExample], channel: int
 ) -> tuple[float, float]:
-    """Slope and shift of the logit with the least log loss (Platt 1999)."""
+    """:func:`platt` on some pixels of every picture."""
     rng = np.random.default_rng(channel)
     values, truths = [], []
     for one, example in zip(logits, examples, strict=True):
         picked = rng.integers(one[channel].size, size=_PIXELS_PER_PICTURE)
         values.append(one[channel].ravel()[picked])
         truths.append(example.truth[channel].ravel()[picked])
-    x, y = np.concatenate(values).astype(float), np.concatenate(truths)
+    return platt(np.concatenate(values), np.concatenate(truths))
+
+
+def platt(values: npt.NDArray[np.floating], truths: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Slope and shift of logits ``(N,)`` with the least log loss (Platt 1999); 1 and 0 where all truths are equal."""
+    x, y = values.astype(float), truths
     if y.all() or not y.any():
         return 1.0, 0.0
 

@@ -24,14 +24,18 @@ from ClaireDSALib.training.vessel_examples import VesselExample
 from ClaireDSALib.training.vessel_scores import mean_over_patients
 from ClaireDSALib.training.vessel_set import unpacked
 
+AS_USED = "bundle as the analysis uses it"
 WITH_TIMES, MINIP_ONLY = "bundle with early and late parts", "bundle on the MinIP alone"
 CLASSICAL, SEQUENCE = "classical baseline", "sequence network"
+FRAMES_KNOWN = "runs with frames: "
+"""Begins the names of ways that are compared on runs with frames alone."""
 
 
 def compare(
     examples: Sequence[VesselExample], segmenter: Any, sequence: Path | None = None
 ) -> dict[str, VesselFigures]:
-    """Figures of each way, first the bundle as the analysis uses it.
+    """Figures of each way, first the bundle as the analysis uses it; then, when it has a network over the frames, what
+    that network adds, on the runs with frames.
 
     Parameters
     ----------
@@ -43,13 +47,24 @@ def compare(
     """
     if sequence is not None:
         examples = [one for one in examples if one.frames is not None]
-    ways: dict[str, Segment] = {WITH_TIMES if segmenter.uses_times else MINIP_ONLY: with_bundle(segmenter)}
+    over_frames = getattr(segmenter, "artery_vein", None) is not None
+    first = AS_USED if over_frames else WITH_TIMES if segmenter.uses_times else MINIP_ONLY
+    ways: dict[str, Segment] = {first: with_bundle(segmenter)}
     if segmenter.uses_times:
         ways[MINIP_ONLY] = with_bundle(segmenter, times=False)
     if sequence is not None:
         ways[SEQUENCE] = with_sequence(segmenter, sequence)
     ways[CLASSICAL] = classically
-    return {name: summarise(score_runs(examples, way)) for name, way in ways.items()}
+    found = {name: summarise(score_runs(examples, way)) for name, way in ways.items()}
+    if over_frames:
+        known = [one for one in examples if one.frames is not None]
+        apart = {
+            SEQUENCE: with_bundle(segmenter),
+            WITH_TIMES: with_bundle(segmenter, frames=False),
+            MINIP_ONLY: with_bundle(segmenter, times=False),
+        }
+        found |= {FRAMES_KNOWN + name: summarise(score_runs(known, way)) for name, way in apart.items()}
+    return found
 
 
 def with_sequence(segmenter: Any, folder: Path) -> Segment:
@@ -91,4 +106,14 @@ def _per_patient(values: Sequence[float], patients: Sequence[str]) -> npt.NDArra
     return np.array(means)
 
 
-__all__ = ["CLASSICAL", "MINIP_ONLY", "SEQUENCE", "WITH_TIMES", "RunScore", "compare", "paired_difference"]
+__all__ = [
+    "AS_USED",
+    "CLASSICAL",
+    "FRAMES_KNOWN",
+    "MINIP_ONLY",
+    "SEQUENCE",
+    "WITH_TIMES",
+    "RunScore",
+    "compare",
+    "paired_difference",
+]

@@ -102,13 +102,23 @@ def summarise(scores: Sequence[RunScore], *, n_boot: int = 1000) -> VesselFigure
     )
 
 
-def with_bundle(segmenter: Any, *, times: bool = True) -> Segment:
-    """Segment examples as the analysis does; ``times`` False hides the early and late parts."""
+def with_bundle(segmenter: Any, *, times: bool = True, frames: bool = True) -> Segment:
+    """Segment examples as the analysis does.
+
+    Parameters
+    ----------
+    segmenter : VesselSegmenter
+    times : bool
+        False hides the early and late parts, and the frames.
+    frames : bool
+        False hides the frames from the network that tells arteries from veins over time.
+    """
 
     def segment(one: VesselExample) -> VesselProbabilities:
         opacity = one.opacity.astype(np.float32)
         parts = one.absolute_times() if times else None
-        return segmenter.segment(opacity, one.region, times=parts)
+        samples = one.absolute_frames() if times and frames else None
+        return segmenter.segment(opacity, one.region, times=parts, samples=samples)
 
     return segment
 

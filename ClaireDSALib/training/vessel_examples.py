@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ClaireDSALib.models.vessel_input import relative_channels
+from ClaireDSALib.models.vessel_input import relative_channels, strongest_opacity
 from ClaireDSALib.models.vessel_sequence import early_and_late
 from ClaireDSALib.training.simulated_set import read_index
 from ClaireDSALib.training.vessel_set import unpacked
@@ -56,9 +56,15 @@ class VesselExample:
 
     def absolute_times(self) -> npt.NDArray[np.float32] | None:
         """``times`` in the unit of ``opacity``."""
-        if self.times is None:
-            return None
-        return self.times.astype(np.float32) * np.float32(np.percentile(self.opacity.astype(np.float32), 99.5))
+        return None if self.times is None else self.times.astype(np.float32) * self._strongest
+
+    def absolute_frames(self) -> npt.NDArray[np.float32] | None:
+        """``frames`` (N, H, W) in the unit of ``opacity``."""
+        return None if self.frames is None else unpacked(self.frames) * self._strongest
+
+    @cached_property
+    def _strongest(self) -> np.float32:
+        return np.float32(strongest_opacity(self.opacity.astype(np.float32)))
 
     @cached_property
     def centres(self) -> npt.NDArray[np.intp]:

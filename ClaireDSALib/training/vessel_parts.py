@@ -30,7 +30,6 @@ class SegmentFolder:
         from ClaireDSALib.dsa.read import read
         from ClaireDSALib.dsa.subtraction import subtract, subtracted_minip
         from ClaireDSALib.models.vessel_segmenter import VesselSegmenter
-        from ClaireDSALib.models.vessel_sequence import early_and_late, one_per_second
 
         segmenter = VesselSegmenter(self._bundle)
         self._out.mkdir(parents=True, exist_ok=True)
@@ -38,8 +37,8 @@ class SegmentFolder:
         for series in read(self._data).series:
             try:
                 frames = subtract(series)
-                times = early_and_late(one_per_second(frames, series.times_s)) if segmenter.uses_times else None
-                found = segmenter.segment(subtracted_minip(series, frames=frames), series.valid_region, times=times)
+                opacity = subtracted_minip(series, frames=frames)
+                found = segmenter.segment_run(opacity, series.valid_region, frames=frames, times_s=series.times_s)
             except ValueError as problem:
                 said[series.run_id] = str(problem)
                 continue

@@ -38,21 +38,25 @@ def train_and_write(
     settings : mapping, optional
         Fields of :class:`~ClaireDSALib.training.vessel_pixels.PixelFitSettings` for a cascade, of
         :class:`~ClaireDSALib.training.vessel_fit.VesselFitSettings` for a U-Net; ``network`` overrides the argument.
-    network : "cascade" or "unet"
-        A cascade takes minutes on a CPU; a U-Net wants a GPU or hours.
+    network : "cascade", "unet" or "sequence"
+        A cascade takes minutes on a CPU; a U-Net wants a GPU or hours. "sequence" adds to the bundle in ``out`` the
+        network over the frames that tells arteries from veins, with the settings of
+        :class:`~ClaireDSALib.training.vessel_sequence_fit.SequenceFitSettings`.
     report : callable
 
     Raises
     ------
     ValueError
-        For another network.
+        For another network, or a sequence network without the bundle it belongs to.
     """
     import torch
 
     data, out, chosen = Path(data), Path(out), dict(settings or {})
     kind = str(chosen.pop("network", network))
+    if kind == "sequence":
+        return _add_sequence(data, out, chosen, report)
     if kind not in ("cascade", "unet"):
-        msg = f"unknown vessel network {kind!r}; there are cascade and unet"
+        msg = f"unknown vessel network {kind!r}; there are cascade, unet and sequence"
         raise ValueError(msg)
     if chosen.get("device", "cpu") == "cpu":
         torch.set_num_threads(1)
@@ -89,6 +93,32 @@ def _fit_unet(
     unet = VesselNet(tuple(settings.pop("channels", CHANNELS)), in_channels=3)
     fit(train, shown, VesselFitSettings(**settings), out.with_suffix(".checkpoint.pt"), network=unet, report=report)
     return unet.cpu()
+
+
+def _add_sequence(data: Path, out: Path, settings: dict[str, Any], report: Callable[[str], None]) -> Path:
+    import torch
+
+    from ClaireDSALib.training.artery_vein_bundle import add_artery_vein, choose_artery_vein
+    from ClaireDSALib.training.vessel_sequence_fit import SHRINK, SequenceFitSettings, fit_sequence, small
+    from ClaireDSALib.training.vessel_set import SEQUENCE_PX
+
+    if not (out / "configs" / "metadata.json").is_file():
+        msg = f"{out} is no vessel bundle; train a cascade or a unet there first, the sequence network is added to it"
+        raise ValueError(msg)
+    torch.set_num_threads(1)
+    parts = []
+    for split in ("train", "validation"):
+        runs = load_examples(data, split, frames=True)
+        still = [one for one in runs if one.frames is not None and (one.facts or {}).get("motion") != "severe"]
+        parts.append([one for one in still if one.truth[0].any()])
+    train, validation = parts
+    report(f"{len(train)} runs with frames to train on, {len(validation)} to validate")
+    shown = [small(one) for one in _spread(validation, _MOST_FOR_CHOICES)]
+    checkpoint = out.with_suffix(".sequence.pt")
+    trained = fit_sequence(list(map(small, train)), shown, SequenceFitSettings(**settings), checkpoint, report=report)
+    add_artery_vein(trained, out, SEQUENCE_PX // SHRINK)
+    report(f"validation: {choose_artery_vein(out, validation)}")
+    return out
 
 
 def choose_for(bundle: Path, validation: Sequence[VesselExample]) -> VesselChoices:

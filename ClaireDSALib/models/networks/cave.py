@@ -22,7 +22,7 @@ _FIRST_OF_SCALE = (
     "inc.double_conv.0.weight",
     *(f"down{k}.maxpool_conv.1.double_conv.0.weight" for k in (1, 2, 3, 4)),
 )
-_RECURRENT = ("rnn_inc", "rnn1", "rnn2", "rnn3", "rnn4")
+RECURRENT = ("rnn_inc", "rnn1", "rnn2", "rnn3", "rnn4")
 
 
 class CaveUNet(nn.Module):
@@ -88,7 +88,8 @@ class CaveTemporalUNet(CaveUNet):
         norm: str = "instance",
     ) -> None:
         super().__init__(n_classes, widths, norm)
-        for name, width in zip(_RECURRENT, self.widths, strict=True):
+        self.depth = (num_layers, kernel_size)
+        for name, width in zip(RECURRENT, self.widths, strict=True):
             setattr(self, name, _ConvGRU(width, kernel_size, num_layers))
 
     def forward(self, frames: Iterable[Tensor]) -> Tensor:  # type: ignore[override]
@@ -96,8 +97,8 @@ class CaveTemporalUNet(CaveUNet):
         for frame in frames:
             features = self.encode(frame)
             if states is None:
-                states = [getattr(self, n).initial(f) for n, f in zip(_RECURRENT, features, strict=True)]
-            states = [getattr(self, n)(f, s) for n, f, s in zip(_RECURRENT, features, states, strict=True)]
+                states = [getattr(self, n).initial(f) for n, f in zip(RECURRENT, features, strict=True)]
+            states = [getattr(self, n)(f, s) for n, f, s in zip(RECURRENT, features, states, strict=True)]
         if states is None:
             msg = "a sequence needs at least one frame; got none"
             raise ValueError(msg)
@@ -107,7 +108,7 @@ class CaveTemporalUNet(CaveUNet):
         """The same from ``(T, B, 1, H, W)``, every frame encoded together: for training, where memory allows it."""
         features = [f.unflatten(0, frames.shape[:2]) for f in self.encode(frames.flatten(0, 1))]
         last = []
-        for name, feature in zip(_RECURRENT, features, strict=True):
+        for name, feature in zip(RECURRENT, features, strict=True):
             states = getattr(self, name).initial(feature[0])
             for frame in feature:
                 states = getattr(self, name)(frame, states)

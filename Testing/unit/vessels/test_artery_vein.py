@@ -1,0 +1,185 @@
+"""The network over the frames: it learns what fills first, its graphs are the network, and a run is read through it."""
+
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the network over the frames is trained in torch")
+pytest.importorskip("monai", reason="the vessel network is MONAI's U-Net")
+
+from ClaireDSALib.dsa.opacity_frames import OpacityArray  # noqa: E402
+from ClaireDSALib.models.artery_vein import ArteryVeinReader  # noqa: E402
+from ClaireDSALib.models.networks.cave import CaveTemporalUNet  # noqa: E402
+from ClaireDSALib.models.networks.vessel_net import VesselNet  # noqa: E402
+from ClaireDSALib.models.vessel_segmenter import VesselSegmenter  # noqa: E402
+from ClaireDSALib.models.vessel_sequence import early_and_late_of_run, one_per_second, parts_and_samples  # noqa: E402
+from ClaireDSALib.training.artery_vein_bundle import add_artery_vein, choose_artery_vein  # noqa: E402
+from ClaireDSALib.training.vessel_bundle import set_choices, write_vessel_bundle  # noqa: E402
+from ClaireDSALib.training.vessel_examples import VesselExample  # noqa: E402
+from ClaireDSALib.training.vessel_sequence_fit import (  # noqa: E402
+    SequenceFitSettings,
+    SequencePictures,
+    fit_sequence,
+    inside_dice,
+    small,
+)
+from ClaireDSALib.training.vessel_set import packed  # noqa: E402
+from ClaireDSALib.training.vessel_train import train_and_write  # noqa: E402
+
+WIDTHS = (4, 4, 6, 6, 8)
+
+
+def _example(seed: int, side: int = 64, n_frames: int = 8) -> VesselExample:
+    """A bar that fills at once and a bar that fills four seconds later, each upright or level by chance."""
+    rng = np.random.default_rng(seed)
+    first, second = np.zeros((2, side, side), bool)
+    places = rng.permutation(np.arange(8, side - 8, 12))[:2]
+    for mask, place in zip((first, second), places, strict=True):
+        mask[:, place - 3 : place + 3] = True
+    if rng.random() < 0.5:
+        first, second = first.T.copy(), second.T.copy()
+    course = np.arange(n_frames)[:, None, None]
+    frames = first * np.exp(-0.5 * (course - 1) ** 2) + second * np.exp(-0.5 * (course - 5) ** 2)
+    frames = frames + rng.normal(0, 0.03, frames.shape)
+    peak = frames.max(0)
+    facts = {"motion": "none", "labels": {"contrast_fluid": "present", "region": "intracranial", "projection": "ap"}}
+    strongest = float(np.percentile(peak.astype(np.float16).astype(np.float32), 99.5))
+    return VesselExample(
+        peak.astype(np.float16),
+        np.stack([first | second, first, second]),
+        f"p{seed}",
+        facts=facts,
+        frames=packed(frames, strongest),
+    )
+
+
+@pytest.fixture(scope="module")
+def a_network():
+    torch.manual_seed(1)
+    network = CaveTemporalUNet(2, 1, 2, WIDTHS, "batch")
+    for module in network.modules():  # an untouched batch norm hides errors
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)
+            torch.nn.init.uniform_(module.running_var, 0.2, 0.6)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def the_bundle(a_network, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundles") / "with_frames"
+    torch.manual_seed(0)
+    write_vessel_bundle(VesselNet((4, 8, 8, 8, 8, 4), in_channels=3).eval(), folder)
+    add_artery_vein(a_network, folder, 48)
+    return folder
+
+
+def _reader(folder):
+    return ArteryVeinReader(
+        folder, json.loads((folder / "configs/metadata.json").read_text())["vessels"]["artery_vein"]
+    )
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (48, 37), (30, 48)])
+def test_the_graphs_give_what_the_network_gives(the_bundle, a_network, shape):
+    frames = np.random.default_rng(3).random((5, *shape)).astype(np.float32)
+    found = _reader(the_bundle).read(iter(frames), 1.0, shape)
+    pad = [(0, -side % 16) for side in shape]
+    stream = (torch.from_numpy(np.pad(f, pad, mode="edge")[None, None]) for f in frames)
+    with torch.no_grad():
+        expected = a_network(stream)[0, :, : shape[0], : shape[1]].sigmoid().numpy()
+    assert np.ptp(expected) > 0.05
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_dose_cancels_and_maps_come_back_in_the_shape_of_the_run(the_bundle):
+    frames = np.random.default_rng(4).random((4, 96, 80)).astype(np.float32)
+    reader = _reader(the_bundle)
+    found = reader.read(frames, 1.0, (96, 80))
+    assert found.shape == (2, 96, 80)
+    np.testing.assert_allclose(reader.read(3 * frames, 3.0, (96, 80)), found, atol=1e-5)
+
+
+def test_no_frame_is_refused(the_bundle):
+    with pytest.raises(ValueError, match="needs one frame at least"):
+        _reader(the_bundle).read(iter(()), 1.0, (32, 32))
+
+
+def test_a_run_is_told_apart_by_its_frames_and_a_picture_without_them(the_bundle):
+    set_choices(the_bundle, artery_vein=_entry(the_bundle) | {"thresholds": [0.2, 0.7]})
+    segmenter = VesselSegmenter(the_bundle)
+    rng = np.random.default_rng(5)
+    frames, times = OpacityArray(rng.random((6, 64, 64)).astype(np.float32)), np.arange(6.0)
+    opacity = np.max([frames.read(k) for k in range(6)], axis=0)
+    region = np.ones((64, 64), bool)
+    region[:10] = False
+    run = segmenter.segment_run(opacity, region, frames=frames, times_s=times)
+    alone = segmenter.segment_run(opacity, region)
+    strongest = float(np.percentile(opacity, 99.5))
+    expected = segmenter.artery_vein.read(one_per_second(frames, times), strongest, (64, 64))
+    np.testing.assert_allclose(run.maps[1:, 10:], expected[:, 10:], atol=1e-5)
+    assert np.all(run.maps[:, :10] == 0)
+    assert run.thresholds == (segmenter.thresholds[0], 0.2, 0.7)
+    assert alone.thresholds == segmenter.thresholds
+    assert not np.allclose(alone.maps[1:], run.maps[1:])
+    two = segmenter.segment_run(opacity, region, frames=frames, times_s=times[:2])
+    np.testing.assert_array_equal(two.maps, alone.maps)
+
+
+def _entry(folder):
+    return json.loads((folder / "configs/metadata.json").read_text())["vessels"]["artery_vein"]
+
+
+class _Counted:
+    """Frames that are made when they are asked for, and count how often."""
+
+    def __init__(self, frames):
+        self._frames, self.shape, self.asked = frames, frames.shape, 0
+
+    def __len__(self):
+        return len(self._frames)
+
+    def read(self, index):
+        self.asked += 1
+        return self._frames[index]
+
+
+def test_parts_and_samples_are_those_of_their_own_and_cost_each_frame_once():
+    rng = np.random.default_rng(6)
+    frames, times = rng.random((9, 40, 50)).astype(np.float32), np.arange(9) * 0.5
+    counted = _Counted(frames)
+    parts, samples = parts_and_samples(counted, times, 25)
+    assert counted.asked <= 9
+    np.testing.assert_array_equal(parts, early_and_late_of_run(OpacityArray(frames), times))
+    direct = list(one_per_second(OpacityArray(frames), times))
+    assert [s.shape for s in samples] == [(20, 25)] * len(direct)
+    np.testing.assert_allclose(samples[2], direct[2].reshape(20, 2, 25, 2).mean((1, 3)), atol=1e-5)
+
+
+def test_what_fills_first_is_learnt_and_thresholds_are_chosen(tmp_path):
+    train, held_out = ([_example(s) for s in seeds] for seeds in (range(24), range(100, 106)))
+    torch.manual_seed(0)
+    settings = SequenceFitSettings(steps=90, batch=4, crop_px=32, learning_rate=2e-2, validate_every=45)
+    told: list[str] = []
+    fresh = CaveTemporalUNet(2, 1, 2, WIDTHS, "batch")
+    pictures = [[small(one) for one in some] for some in (train, held_out)]
+    assert isinstance(pictures[0][0], SequencePictures)
+    network = fit_sequence(*pictures, settings, tmp_path / "c.pt", network=fresh, report=told.append)
+    artery, vein = inside_dice(network, pictures[1])
+    assert min(artery, vein) > 0.85
+    assert len(told) == 2
+
+    folder = tmp_path / "bundle"
+    write_vessel_bundle(VesselNet((4, 8, 8, 8, 8, 4), in_channels=3).eval(), folder)
+    add_artery_vein(network, folder, 32)
+    made = choose_artery_vein(folder, held_out)
+    assert min(made["dice"]) > 0.8
+    assert _entry(folder)["thresholds"] == made["thresholds"]
+    assert _entry(folder)["calibration"] != [[1.0, 0.0]] * 2
+    with pytest.raises(ValueError, match="frames and vessels"):
+        choose_artery_vein(folder, [])
+
+
+def test_a_sequence_network_needs_the_bundle_it_belongs_to(tmp_path):
+    with pytest.raises(ValueError, match="is no vessel bundle"):
+        train_and_write(tmp_path, tmp_path / "nothing", network="sequence")
