@@ -12,6 +12,7 @@ from ClaireDSALib.models.catalogue import CatalogueEntry, Figure
 from ClaireDSALib.models.store import entry_of_folder
 from ClaireDSALib.training.metrics import Estimate
 from ClaireDSALib.training.shelf import LICENCE, put_on_shelf, rounded_figure, write_card_and_entry
+from ClaireDSALib.training.vessel_compare import FRAMES_KNOWN, SEQUENCE
 from ClaireDSALib.training.vessel_evaluate import FIGURES, VesselFigures
 
 NAMES = {
@@ -56,7 +57,7 @@ def publish_vessels(
     metadata = read_metadata(folder)
     card = _card(metadata, measured, real, command, training_command, notes)
     entry = entry_of_folder(folder, task="vessels", input_kind="minip", licence=LICENCE)
-    found = _figures(next(iter(measured.values())), real, command)
+    found = _figures(measured, real, command)
     return write_card_and_entry(replace(entry, figures=found, timings_ms=dict(timings_ms or {})), card)
 
 
@@ -76,13 +77,17 @@ def _shown(one: Estimate) -> str:
     return f"{one.value:.3f}" + ("" if one.low != one.low else f" ({one.low:.3f} to {one.high:.3f})")
 
 
-def _figures(found: VesselFigures, real: Mapping[str, float], command: str) -> tuple[Figure, ...]:
-    where = f"simulated: {found.counts['suitable']} suitable runs of held-out patients"
-    figures = [
-        rounded_figure(NAMES[name], e.value, where, command, e.low, e.high)
-        for name, e in found.groups["suitable"].items()
-        if e.value == e.value
-    ]
+def _figures(measured: Mapping[str, VesselFigures], real: Mapping[str, float], command: str) -> tuple[Figure, ...]:
+    first = next(iter(measured.values()))
+    over_time = measured.get(FRAMES_KNOWN + SEQUENCE)
+    figures = []
+    for name in FIGURES:
+        found = over_time if over_time is not None and name not in ("dice", "cldice") else first
+        kind = "suitable runs with frames" if found is over_time else "suitable runs"
+        where = f"simulated: {found.counts['suitable']} {kind} of held-out patients"
+        e = found.groups["suitable"][name]
+        if e.value == e.value:
+            figures.append(rounded_figure(NAMES[name], e.value, where, command, e.low, e.high))
     if real:
         mean = sum(real.values()) / len(real)
         data = f"real: {len(real)} MinIPs with expert labels (DSCA), never trained on"
@@ -113,7 +118,7 @@ def _card(
 Peak opacity of a run over time (subtracted, contrast positive), relative to its 99.5th percentile; beside it, where
 the frames are known, the peak of the early part of the passage (up to 2 s after contrast arrives) and of the late part
 (from 5 s on). Without frames both are 0. The longer side is brought into the range {section["work_px"][0]} to
-{section["work_px"][1]} px.
+{section["work_px"][1]} px.{_over_time(section)}
 
 Output: probability of vessel, artery and vein for every pixel of the run; arteries and veins may overlap. Probabilities
 are calibrated, and thresholds ({vessel}, {artery}, {vein}) and cleaning (pieces below {cleaning["smallest_fraction"]:g}
@@ -128,7 +133,7 @@ Command: `{command}`. 95 % intervals over patients.
 
 {table(ways)}
 
-By vendor look, motion and size ({next(iter(measured))}):
+By vendor look, motion and size ({next(iter(measured))}{_framed(section)}):
 
 {table(parts)}
 
@@ -141,6 +146,21 @@ Called vessel in runs without contrast: {100 * first.false_fraction:.2f} % of th
 
 {notes}
 """
+
+
+def _over_time(section: Mapping[str, Any]) -> str:
+    """Words on the network over the frames, when the bundle has one."""
+    apart = section.get("artery_vein")
+    if not apart:
+        return ""
+    artery, vein = apart["thresholds"]
+    return f""" Where the frames are known, a recurrent network of CAVE's design (per-frame
+encoder, two-layer ConvGRU at five scales; Su et al. 2024) sees them one second apart at {apart["size_px"]} px and tells
+arteries from veins (thresholds {artery} and {vein}); the vessels stay those of the picture."""
+
+
+def _framed(section: Mapping[str, Any]) -> str:
+    return "; runs of 384 px have frames in this set, larger ones do not" if section.get("artery_vein") else ""
 
 
 def _real(real: Mapping[str, float]) -> str:
