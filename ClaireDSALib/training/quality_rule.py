@@ -10,9 +10,10 @@ grade               contrast                motion artefact (log attenuation)  c
 2: poor             absent                  0.18 or more                       below 10
 ==================  ======================  =================================  ================================
 
-The ratio is that of the strongest contrast (99th percentile of the noise-free peak opacity) to the noise of one
-frame. At 25, a vessel with a fifth of the strongest contrast still stands five deviations out of the noise, which is
-what a detail needs to be seen with certainty (Rose 1948, doi 10.1364/JOSA.38.000196); at 10 only one with half of it.
+The ratio is that of the strongest contrast (99th percentile of the noise-free peak opacity that the detector gets) to
+the noise of one frame. At 25, a vessel with a fifth of the strongest contrast still stands five deviations out of the
+noise, which is what a detail needs to be seen with certainty (Rose 1948, doi 10.1364/JOSA.38.000196); at 10 only one with
+half of it.
 """
 
 from __future__ import annotations
