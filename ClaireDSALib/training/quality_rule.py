@@ -12,8 +12,8 @@ grade               contrast                motion artefact (log attenuation)  c
 
 The ratio is that of the strongest contrast (99th percentile of the noise-free peak opacity that the detector gets) to
 the noise of one frame. At 25, a vessel with a fifth of the strongest contrast still stands five deviations out of the
-noise, which is what a detail needs to be seen with certainty (Rose 1948, doi 10.1364/JOSA.38.000196); at 10 only one with
-half of it.
+noise, which is what a detail needs to be seen with certainty (Rose 1948, doi 10.1364/JOSA.38.000196); at 10 only one
+with half of it.
 """
 
 from __future__ import annotations
