@@ -124,12 +124,18 @@ def _measured(
 
 
 def _print(measured: dict[str, VesselFigures], scores: dict[str, float]) -> None:
+    from ClaireDSALib.training.vessel_compare import FRAMES_KNOWN, SEQUENCE, paired_difference
     from ClaireDSALib.training.vessel_publish import table
 
     for way, figures in measured.items():
         typer.echo(f"\n{way}: {figures.n_runs} simulated runs of {figures.n_patients} patients\n")
         typer.echo(table({name: (figures.counts[name], group) for name, group in figures.groups.items()}))
         typer.echo(f"\ncalled vessel in runs without: {100 * figures.false_fraction:.2f} % of the picture")
+    if (over_time := measured.get(FRAMES_KNOWN + SEQUENCE)) is not None:
+        typer.echo("\nartery/vein Dice of the sequence network, over patients, minus that of the")
+        for way in (w for w in measured if w.startswith(FRAMES_KNOWN) and not w.endswith(SEQUENCE)):
+            gain, low, high, p = paired_difference(measured[way], over_time)
+            typer.echo(f"{way.removeprefix(FRAMES_KNOWN)}: {gain:+.3f} ({low:+.3f} to {high:+.3f}, Wilcoxon p {p:.2g})")
     if scores:
         typer.echo("\nreal MinIPs with expert labels, vessel Dice")
         for name, value in scores.items():

@@ -50,7 +50,7 @@ def add_artery_vein(network: CaveTemporalUNet, folder: Path, size_px: int) -> No
         "size_px": size_px,
         "calibration": [[1.0, 0.0]] * 2,
         "thresholds": [0.5, 0.5],
-        "network": {"type": "CaveTemporalUNet", "arguments": arguments | {"norm": "batch"}},
+        "network": {"type": "CaveTemporalUNet", "arguments": arguments | {"norm": network.norm}},
     }
     set_choices(folder, artery_vein=entry)
 

@@ -47,7 +47,7 @@ def compare(
     """
     if sequence is not None:
         examples = [one for one in examples if one.frames is not None]
-    over_frames = getattr(segmenter, "artery_vein", None) is not None
+    over_frames = segmenter.artery_vein is not None
     first = AS_USED if over_frames else WITH_TIMES if segmenter.uses_times else MINIP_ONLY
     ways: dict[str, Segment] = {first: with_bundle(segmenter)}
     if segmenter.uses_times:
@@ -55,15 +55,14 @@ def compare(
     if sequence is not None:
         ways[SEQUENCE] = with_sequence(segmenter, sequence)
     ways[CLASSICAL] = classically
-    found = {name: summarise(score_runs(examples, way)) for name, way in ways.items()}
+    scores = {name: score_runs(examples, way) for name, way in ways.items()}
+    found = {name: summarise(some) for name, some in scores.items()}
     if over_frames:
-        known = [one for one in examples if one.frames is not None]
-        apart = {
-            SEQUENCE: with_bundle(segmenter),
-            WITH_TIMES: with_bundle(segmenter, frames=False),
-            MINIP_ONLY: with_bundle(segmenter, times=False),
-        }
-        found |= {FRAMES_KNOWN + name: summarise(score_runs(known, way)) for name, way in apart.items()}
+        known = [k for k, one in enumerate(examples) if one.frames is not None]
+        with_times = score_runs([examples[k] for k in known], with_bundle(segmenter, frames=False))
+        found[FRAMES_KNOWN + SEQUENCE] = summarise([scores[AS_USED][k] for k in known])
+        found[FRAMES_KNOWN + WITH_TIMES] = summarise(with_times)
+        found[FRAMES_KNOWN + MINIP_ONLY] = summarise([scores[MINIP_ONLY][k] for k in known])
     return found
 
 

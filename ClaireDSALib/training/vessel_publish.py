@@ -14,6 +14,7 @@ from ClaireDSALib.training.metrics import Estimate
 from ClaireDSALib.training.shelf import LICENCE, put_on_shelf, rounded_figure, write_card_and_entry
 from ClaireDSALib.training.vessel_compare import FRAMES_KNOWN, SEQUENCE
 from ClaireDSALib.training.vessel_evaluate import FIGURES, VesselFigures
+from ClaireDSALib.training.vessel_set import SEQUENCE_PX
 
 NAMES = {
     "dice": "vessel Dice",
@@ -160,7 +161,9 @@ arteries from veins (thresholds {artery} and {vein}); the vessels stay those of 
 
 
 def _framed(section: Mapping[str, Any]) -> str:
-    return "; runs of 384 px have frames in this set, larger ones do not" if section.get("artery_vein") else ""
+    if not section.get("artery_vein"):
+        return ""
+    return f"; runs of {SEQUENCE_PX} px have frames in this set, larger ones do not"
 
 
 def _real(real: Mapping[str, float]) -> str:

@@ -40,6 +40,7 @@ class CaveUNet(nn.Module):
     def __init__(self, n_classes: int, widths: Sequence[int] = WIDTHS, norm: str = "instance") -> None:
         super().__init__()
         a, b, c, d, e = self.widths = tuple(int(w) for w in widths)
+        self.norm = norm
         self.inc = _DoubleConv(1, a, norm=norm)
         self.down1, self.down2 = _Down(a, b, norm), _Down(b, c, norm)
         self.down3, self.down4 = _Down(c, d, norm), _Down(d, e, norm)

@@ -1,6 +1,8 @@
 """The network over the frames: it learns what fills first, its graphs are the network, and a run is read through it."""
 
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -16,6 +18,15 @@ from ClaireDSALib.models.vessel_segmenter import VesselSegmenter  # noqa: E402
 from ClaireDSALib.models.vessel_sequence import early_and_late_of_run, one_per_second, parts_and_samples  # noqa: E402
 from ClaireDSALib.training.artery_vein_bundle import add_artery_vein, choose_artery_vein  # noqa: E402
 from ClaireDSALib.training.vessel_bundle import set_choices, write_vessel_bundle  # noqa: E402
+from ClaireDSALib.training.vessel_compare import (  # noqa: E402
+    AS_USED,
+    FRAMES_KNOWN,
+    MINIP_ONLY,
+    SEQUENCE,
+    WITH_TIMES,
+    compare,
+)
+from ClaireDSALib.training.vessel_evaluate import score_runs, with_bundle  # noqa: E402
 from ClaireDSALib.training.vessel_examples import VesselExample  # noqa: E402
 from ClaireDSALib.training.vessel_sequence_fit import (  # noqa: E402
     SequenceFitSettings,
@@ -43,7 +54,8 @@ def _example(seed: int, side: int = 64, n_frames: int = 8) -> VesselExample:
     frames = first * np.exp(-0.5 * (course - 1) ** 2) + second * np.exp(-0.5 * (course - 5) ** 2)
     frames = frames + rng.normal(0, 0.03, frames.shape)
     peak = frames.max(0)
-    facts = {"motion": "none", "labels": {"contrast_fluid": "present", "region": "intracranial", "projection": "ap"}}
+    labels = {"contrast_fluid": "present", "region": "intracranial", "projection": "ap"}
+    facts = {"motion": "none", "vendor": "north", "labels": labels}
     strongest = float(np.percentile(peak.astype(np.float16).astype(np.float32), 99.5))
     return VesselExample(
         peak.astype(np.float16),
@@ -75,9 +87,7 @@ def the_bundle(a_network, tmp_path_factory):
 
 
 def _reader(folder):
-    return ArteryVeinReader(
-        folder, json.loads((folder / "configs/metadata.json").read_text())["vessels"]["artery_vein"]
-    )
+    return ArteryVeinReader(folder, _entry(folder))
 
 
 @pytest.mark.parametrize("shape", [(48, 48), (48, 37), (30, 48)])
@@ -105,9 +115,11 @@ def test_no_frame_is_refused(the_bundle):
         _reader(the_bundle).read(iter(()), 1.0, (32, 32))
 
 
-def test_a_run_is_told_apart_by_its_frames_and_a_picture_without_them(the_bundle):
-    set_choices(the_bundle, artery_vein=_entry(the_bundle) | {"thresholds": [0.2, 0.7]})
-    segmenter = VesselSegmenter(the_bundle)
+def test_a_run_is_told_apart_by_its_frames_and_a_picture_without_them(the_bundle, tmp_path):
+    folder = tmp_path / "other_thresholds"
+    shutil.copytree(the_bundle, folder)
+    set_choices(folder, artery_vein=_entry(folder) | {"thresholds": [0.2, 0.7]})
+    segmenter = VesselSegmenter(folder)
     rng = np.random.default_rng(5)
     frames, times = OpacityArray(rng.random((6, 64, 64)).astype(np.float32)), np.arange(6.0)
     opacity = np.max([frames.read(k) for k in range(6)], axis=0)
@@ -178,6 +190,27 @@ def test_what_fills_first_is_learnt_and_thresholds_are_chosen(tmp_path):
     assert _entry(folder)["calibration"] != [[1.0, 0.0]] * 2
     with pytest.raises(ValueError, match="frames and vessels"):
         choose_artery_vein(folder, [])
+
+
+def test_what_the_frames_add_is_measured_on_the_runs_that_have_them(the_bundle):
+    segmenter = VesselSegmenter(the_bundle)
+    examples = [_example(1), dataclasses.replace(_example(2), frames=None), _example(3)]
+    found = compare(examples, segmenter)
+    assert found[AS_USED].n_runs == 3
+    alone = {
+        SEQUENCE: with_bundle(segmenter),
+        WITH_TIMES: with_bundle(segmenter, frames=False),
+        MINIP_ONLY: with_bundle(segmenter, times=False),
+    }
+    for name, way in alone.items():
+        expected = score_runs([examples[0], examples[2]], way)
+        np.testing.assert_array_equal(_dices(found[FRAMES_KNOWN + name].runs), _dices(expected))
+    over_time, minip = (_dices(found[FRAMES_KNOWN + name].runs) for name in (SEQUENCE, MINIP_ONLY))
+    assert not np.array_equal(over_time[:, 1:], minip[:, 1:], equal_nan=True)
+
+
+def _dices(runs):
+    return np.array([(run.dice, run.artery_dice, run.vein_dice) for run in runs])
 
 
 def test_a_sequence_network_needs_the_bundle_it_belongs_to(tmp_path):
