@@ -53,7 +53,8 @@ def labels(
     from ClaireDSALib.training.samples import as_analysed
 
     classifier = _load(bundle, engine, yes)
-    pictures = load_pictures(data, classifier.bundle.labels, size_px=2 * classifier.bundle.input_spec.size_px)
+    size = 2 * classifier.bundle.input_spec.size_px
+    pictures = load_pictures(data, classifier.bundle.labels, size_px=size, with_runs=not every_picture)
     if len(pictures.splits) and split != "all":
         pictures = pictures.subset(np.flatnonzero(pictures.splits == split))
     if group is not None:

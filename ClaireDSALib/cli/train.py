@@ -90,6 +90,25 @@ def label_set(
 
 
 @app.command()
+def frames(
+    data: Annotated[Path, typer.Option(help="Set of 'claire-dsa train label-set'.", exists=True)],
+    bundle: Annotated[Path, typer.Option(help="Folder of a label or quality bundle.", exists=True)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the bundle with frames; may be the same.")],
+    config: Config = None,
+) -> None:
+    """Teach a bundle what the frames of a run add to its picture: motion for labels, the grade for quality."""
+    from ClaireDSALib.training.frame_train import teach_frames
+
+    try:
+        settings = read_object(config) if config else {}
+        made = teach_frames(bundle, data, out, settings, report=lambda line: typer.echo(line, err=True))
+    except (OSError, ValueError, TypeError) as error:
+        typer.echo(f"Refused: {error}", err=True)
+        raise typer.Exit(2) from error
+    typer.echo(str(made))
+
+
+@app.command()
 def reference(
     data: Data,
     out: Out,

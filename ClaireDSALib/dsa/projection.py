@@ -90,6 +90,27 @@ def project(
     return totals.finished(len(chosen))
 
 
+def brightest(series: DsaSeries, *, workers: int | None = None) -> npt.NDArray[np.unsignedinteger]:
+    """Largest stored value over time: what contrast passes is seen without it.
+
+    The first frame, as a rule the mask, is left out, since devices may have moved after it; of a run of one frame it is
+    that frame.
+
+    Parameters
+    ----------
+    series : DsaSeries
+    workers : int, optional
+        As in :func:`minip`.
+
+    Returns
+    -------
+    (H, W) ndarray of the stored dtype
+        Contrast dark.
+    """
+    later = range(1, series.n_frames) if series.n_frames > 1 else None
+    return project(series, ("max",), frames=later, workers=workers)["max"]
+
+
 def minip_of_array(frames: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Minimum over the first axis of frames in memory: ``(T, H, W)`` -> ``(H, W)``, same dtype.
 

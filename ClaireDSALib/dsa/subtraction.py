@@ -19,7 +19,7 @@ from ClaireDSALib.dsa.mask_choice import (
     why_no_mask,
 )
 from ClaireDSALib.dsa.opacity_frames import Opacity, iter_opacity
-from ClaireDSALib.dsa.projection import minip
+from ClaireDSALib.dsa.projection import minip, project
 from ClaireDSALib.dsa.series import ArrayFrames, DsaSeries, MaskOperation
 
 __all__ = [
@@ -150,6 +150,15 @@ class SubtractedFrames:
         darkest = minip(self.series, frames=covered)
         peak = self.inside(self.curve.of_pixels(darkest) - self._fixed_reference())
         return peak if len(covered) == len(indices) else np.maximum(peak, np.float32(0.0))
+
+    def mean(self, indices: Sequence[int]) -> Opacity:
+        """Opacity of the mean of some frames, when one fixed mask is taken off; pixels are averaged, not logarithms."""
+        covered = [index for index in indices if self.covering[index] >= 0]
+        if not covered:
+            return np.zeros(self.shape[1:], np.float32)
+        average = project(self.series, ("mean",), frames=covered)["mean"]
+        mean = self.inside(self.curve(average).astype(np.float32) - self._fixed_reference())
+        return mean * np.float32(len(covered) / len(indices))
 
     def _fixed_reference(self) -> npt.NDArray[np.float32]:
         return self.reference(next(index for index, number in enumerate(self.covering) if number >= 0))

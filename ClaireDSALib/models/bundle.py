@@ -14,6 +14,7 @@ from typing import Any
 
 from ClaireDSALib.dsa.strict_json import read_json
 from ClaireDSALib.models.errors import BundleError
+from ClaireDSALib.models.frame_reader import FrameReader
 from ClaireDSALib.models.hashing import bundle_files, bundle_sha256
 from ClaireDSALib.models.labels import LabelSet
 from ClaireDSALib.models.preprocessing import InputSpec
@@ -37,7 +38,9 @@ class Bundle:
         One of :data:`NETWORK_TYPES`; no other class is ever instantiated.
     network_arguments : mapping
     pictures : PictureChoice
-        Labels that are read off a subtracted picture.
+        Labels that are read off another picture than the stored one.
+    frames : FrameReader or None
+        Judges one label by the frames as well.
     outlier_threshold : float or None
         Scores above it mean "not a cerebral angiogram"; None when the bundle has no such score.
     weights, onnx : Path or None
@@ -59,6 +62,7 @@ class Bundle:
     files: Mapping[str, str]
     metadata: Mapping[str, Any] = field(repr=False, default_factory=dict)
     pictures: PictureChoice = field(default_factory=PictureChoice)
+    frames: FrameReader | None = None
 
     @property
     def name(self) -> str:
@@ -88,7 +92,7 @@ def open_bundle(folder: str | Path) -> Bundle:
     except (KeyError, TypeError) as error:
         msg = f"bundle {folder.name!r}: metadata.json lacks or misstates {error} in 'classifier'"
         raise BundleError(msg) from error
-    if stray := sorted(set(pictures.subtracted) - set(labels.names)):
+    if stray := sorted(pictures.names - set(labels.names)):
         msg = f"bundle {folder.name!r}: 'pictures' names labels {stray}, which it does not have"
         raise BundleError(msg)
     _check_network(folder.name, network_type, arguments, labels)
@@ -109,6 +113,7 @@ def open_bundle(folder: str | Path) -> Bundle:
         files=files,
         metadata=metadata,
         pictures=pictures,
+        frames=_frames(folder, section, labels),
     )
 
 
@@ -164,6 +169,17 @@ def _check_channel_definition(bundle: str, metadata: Mapping[str, Any], labels: 
     if claimed != channel_definition(labels) or channels != labels.n_outputs:
         msg = f"bundle {bundle!r}: the classes in channel_def differ from those in 'classifier'; correct metadata.json"
         raise BundleError(msg)
+
+
+def _frames(folder: Path, section: Mapping[str, Any], labels: LabelSet) -> FrameReader | None:
+    entry = section.get("frames")
+    if not entry:
+        return None
+    reader = FrameReader(folder, entry)
+    if reader.label not in labels.names or labels[reader.label].classes != reader.classes:
+        msg = f"bundle {folder.name!r}: its 'frames' judge {reader.label!r} {list(reader.classes)}, no label it has"
+        raise BundleError(msg)
+    return reader
 
 
 def _optional_file(folder: Path, section: Mapping[str, Any], key: str) -> Path | None:

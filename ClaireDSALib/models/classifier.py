@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ClaireDSALib.models.errors import BundleError
 from ClaireDSALib.models.known_bundle import load_known
 from ClaireDSALib.models.preprocessing import prepare
 from ClaireDSALib.models.results import Classification, LabelProbabilities, OutOfDistributionScore
-from ClaireDSALib.models.two_pictures import merged, without_answers
+from ClaireDSALib.models.two_pictures import merged, read_off_brightest, read_off_frames, without_answers
 
 
 class Classifier:
@@ -68,6 +69,8 @@ class Classifier:
         valid_region: npt.NDArray[np.bool_] | None = None,
         *,
         subtracted: npt.NDArray[Any] | None = None,
+        brightest: npt.NDArray[Any] | None = None,
+        evidence: npt.NDArray[np.floating] | None = None,
         subtraction_state: str = "unknown",
         cam_method: str = "gradcam",
         contrast: str = "dark",
@@ -82,6 +85,12 @@ class Classifier:
             True inside the collimator.
         subtracted : (H, W) ndarray, optional
             MinIP of the run subtracted here; labels are read off it as the bundle says.
+        brightest : (H, W) ndarray, optional
+            Largest stored value over time, the first frame left out; labels of an unsubtracted run are read off it as
+            the bundle says.
+        evidence : (28,) float ndarray, optional
+            What the run's frames tell, see :func:`~ClaireDSALib.dsa.frame_evidence.frame_evidence`; weighed in where
+            the bundle can.
         subtraction_state : {"subtracted", "unsubtracted", "unknown"}
             How the run is stored. Labels that its pictures cannot show are not answered; with "unknown" all are.
         cam_method : {"gradcam", "gradcam++", "none"}
@@ -101,25 +110,44 @@ class Classifier:
         if cam_method not in (*CAM_METHODS, "none"):
             msg = f"cam_method must be one of {(*CAM_METHODS, 'none')}; got {cam_method!r}"
             raise ValueError(msg)
+        how = _Look(valid_region, cam_method, contrast)
+        found = self._by_pictures(minip, subtracted, brightest, subtraction_state, how)
+        if evidence is None or self.bundle.frames is None:
+            return found
+        return read_off_frames(found, self.bundle.frames, evidence, subtraction_state == "subtracted")
+
+    def _by_pictures(
+        self,
+        minip: npt.NDArray[Any],
+        subtracted: npt.NDArray[Any] | None,
+        brightest: npt.NDArray[Any] | None,
+        subtraction_state: str,
+        how: _Look,
+    ) -> Classification:
         choice = self.bundle.pictures
-        stored = self._classify_one(minip, valid_region, cam_method, contrast)
+        stored = self._classify_one(minip, how)
         if subtraction_state == "subtracted":
             return without_answers(stored, choice.hidden)
-        if subtraction_state == "unknown" or not choice.subtracted:
+        if subtraction_state == "unknown":
+            return stored
+        if brightest is not None and choice.brightest:
+            sizes = {reading.size_px for reading in choice.brightest.values()}
+            found = {size: self._classify_one(brightest, how, size) for size in sizes}
+            stored = read_off_brightest(stored, found, choice)
+        if not choice.subtracted:
             return stored
         if subtracted is None:
             return without_answers(stored, choice.unanswerable)
-        return merged(stored, self._classify_one(subtracted, valid_region, cam_method, contrast), choice)
+        return merged(stored, self._classify_one(subtracted, how), choice)
 
-    def _classify_one(
-        self, minip: npt.NDArray[Any], valid_region: npt.NDArray[np.bool_] | None, cam_method: str, contrast: str
-    ) -> Classification:
+    def _classify_one(self, minip: npt.NDArray[Any], how: _Look, size_px: int | None = None) -> Classification:
         start = time.perf_counter()
-        image = prepare(minip, self.bundle.input_spec, valid_region=valid_region, contrast=contrast)
+        spec = self.bundle.input_spec if size_px is None else replace(self.bundle.input_spec, size_px=size_px)
+        image = prepare(minip, spec, valid_region=how.valid_region, contrast=how.contrast)
         prepared = time.perf_counter()
         outputs = self._engine.run(image[None])
         timings = {"prepare": round(prepared - start, 4), "network": round(time.perf_counter() - prepared, 4)}
-        return self._classification(outputs, cam_method, timings)
+        return self._classification(outputs, how.cam_method, timings)
 
     def predict(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Probabilities ``(B, K)`` of prepared pictures ``(B, C, S, S)``, for evaluation and faithfulness curves."""
@@ -160,6 +188,15 @@ class Classifier:
         if score > threshold:
             text = "not a cerebral angiogram as far as this model knows; its labels should not be trusted"
         return OutOfDistributionScore(score, threshold, text)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """How every picture of a run is looked at."""
+
+    valid_region: npt.NDArray[np.bool_] | None
+    cam_method: str
+    contrast: str
 
 
 def load_classifier(

@@ -22,14 +22,14 @@ OUTPUT_NAMES = ["probabilities", "cam", "cam_plus_plus", "outlier_score"]
 
 
 def export_onnx(network: nn.Module, shape: tuple[int, int, int], path: Path) -> None:
-    """Write the graph for one picture ``image (1, C, S, S)``.
+    """Write the graph for one picture ``image (1, C, h, w)`` of any size; its maps grow with it.
 
     Parameters
     ----------
     network : nn.Module
         A network with ``explain``; put into evaluation mode.
     shape : tuple of int
-        ``(C, S, S)``.
+        ``(C, S, S)`` of the picture that the graph is traced with.
     path : Path
     """
     import onnx
@@ -58,6 +58,7 @@ def export_onnx(network: nn.Module, shape: tuple[int, int, int], path: Path) -> 
         )
     model = _folded(program.model)
     store_matrices_as_half(model)
+    _take_any_size(model)
     onnx.checker.check_model(model)
     model.producer_name = "claire-dsa"
     del model.metadata_props[:]
@@ -66,6 +67,15 @@ def export_onnx(network: nn.Module, shape: tuple[int, int, int], path: Path) -> 
     for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
         del value.metadata_props[:]
     path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _take_any_size(model: Any) -> None:
+    """Name the sides of picture and maps instead of fixing them: nothing in such a network depends on them."""
+    for value, names in ((model.graph.input[0], "hw"), *((one, ("map_h", "map_w")) for one in model.graph.output)):
+        sides = value.type.tensor_type.shape.dim
+        if len(sides) == 4:
+            sides[2].dim_param, sides[3].dim_param = names
+    del model.graph.value_info[:]
 
 
 def export_traced(

@@ -21,9 +21,11 @@ class LabelProbabilities:
     classes: tuple[str, ...]
     probabilities: tuple[float, ...]
     picture: str = "minip"
-    """Which picture of the run was read: ``minip`` as stored, or ``subtracted_minip``."""
+    """Which picture of the run was read: ``minip`` as stored, ``subtracted_minip`` or ``brightest``."""
     answered: bool = True
     """False when no picture of the run can show it; the probabilities are then equal and mean nothing."""
+    over_frames: bool = False
+    """True when how the frames differ was weighed in; the map still shows the picture's part."""
 
     def __post_init__(self) -> None:
         if len(self.classes) != len(self.probabilities):

@@ -16,9 +16,18 @@ MIN_WORK_PX, MAX_WORK_PX = 512, 1024
 """The longer side is brought into this range: vessels of a small picture would be thinner than the network knows."""
 
 MIN_SIDE_PX, MAX_SIDE_PX = 32, 8192
+COURSE = ("early", "late", "mean", "limit")
+"""Pictures that a run's frames add to its peak opacity, in this order: the peak of the early and of the late part of
+the passage, the opacity of the mean frame, and the opacity from which a vessel can be told from noise."""
+
+LEAST_OPACITY = 0.04
+"""Log attenuation below which no display shows a vessel."""
+NOISE_SIGMAS = 2.0
+
 _MULTIPLE = 32
 _PEAK_PERCENTILE = 99.5
-_CLIP = (-0.5, 1.5)
+RELATIVE_RANGE = (-0.5, 1.5)
+"""Relative opacity is clipped to it."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,7 @@ class VesselInput:
     Attributes
     ----------
     image : (1, C, h, w) float32 ndarray
-        Relative opacity, and for C = 3 its early and late part, padded to a multiple of 32.
+        Relative opacity and, for C = 3 or 5, what its frames tell (see ``COURSE``), padded to a multiple of 32.
     work_shape : (h, w) before padding
     shape : (H, W) of the run
     """
@@ -57,10 +66,10 @@ def prepare_vessels(
     ----------
     opacity : (H, W) float ndarray
         Peak opacity over time, contrast positive, background about zero.
-    times : (2, H, W) float ndarray, optional
-        Early and late peak opacity in the unit of ``opacity``, for networks of three channels.
+    times : (2, H, W) or (4, H, W) float ndarray, optional
+        The first two or all pictures of ``COURSE`` in the unit of ``opacity``, for networks of three or five channels.
     n_channels : int
-        1, or 3 for networks that take the early and late parts; they are 0 when ``times`` is not given.
+        1, 3 or 5, of which those beyond ``times`` are 0.
     work_px : (least, most)
         Range into which the longer side is brought.
     valid_region : (H, W) bool ndarray, optional
@@ -72,39 +81,49 @@ def prepare_vessels(
         For a picture that is no grey picture, too small, too large, not finite or constant.
     """
     _check(opacity)
-    parts = [opacity, *(() if times is None or n_channels == 1 else times)]
+    parts = [opacity, *(() if times is None else times[: n_channels - 1])]
     work_shape = _work_shape(opacity.shape, *work_px)
     picture, *rest = (_inside(np.asarray(part, np.float32), valid_region, work_shape) for part in parts)
-    if n_channels == 1:
-        image = relative_opacity(picture)[None]
-    else:
-        image = relative_channels(picture, np.stack(rest) if rest else None, absolute=True)
+    image = relative_channels(picture, np.stack(rest) if rest else None, n_channels=n_channels, absolute=True)
     pad = [(0, 0), *((0, -side % _MULTIPLE) for side in work_shape)]
     return VesselInput(np.ascontiguousarray(np.pad(image, pad, mode="edge")[None]), work_shape, opacity.shape)
 
 
 def relative_channels(
-    opacity: npt.NDArray[np.floating], times: npt.NDArray[np.floating] | None, *, absolute: bool = False
+    opacity: npt.NDArray[np.floating],
+    times: npt.NDArray[np.floating] | None,
+    *,
+    n_channels: int = 1 + len(COURSE),
+    absolute: bool = False,
 ) -> npt.NDArray[np.float32]:
-    """Peak, early and late opacity relative to a high percentile of the peak: (3, H, W), zeros for unknown times.
+    """Peak opacity and ``COURSE`` relative to a high percentile of the peak: (C, H, W), zeros for what is not known.
 
     Parameters
     ----------
     opacity : (H, W) float ndarray
-    times : (2, H, W) float ndarray or None
+    times : (n, H, W) float ndarray or None
+        Pictures of ``COURSE``, fewer than ``n_channels``.
+    n_channels : int
     absolute : bool
         ``times`` are in the unit of ``opacity``; otherwise they are relative already.
     """
-    channels = np.zeros((3, *opacity.shape), np.float32)
+    channels = np.zeros((n_channels, *opacity.shape), np.float32)
     channels[0] = relative_opacity(opacity)
     if times is not None:
-        channels[1:] = np.clip(times / (strongest_opacity(opacity) if absolute else 1.0), *_CLIP)
+        channels[1 : 1 + len(times)] = np.clip(
+            times / (strongest_opacity(opacity) if absolute else 1.0), *RELATIVE_RANGE
+        )
     return channels
+
+
+def detection_limit(noise: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """Opacity (H, W) from which a vessel can be told from ``noise``, the standard deviation of one frame."""
+    return np.maximum(NOISE_SIGMAS * noise, LEAST_OPACITY).astype(np.float32)
 
 
 def relative_opacity(image: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     """Opacity relative to a high percentile of itself, clipped: dose and concentration cancel."""
-    return np.clip(image / strongest_opacity(image), *_CLIP).astype(np.float32)
+    return np.clip(image / strongest_opacity(image), *RELATIVE_RANGE).astype(np.float32)
 
 
 def strongest_opacity(image: npt.NDArray[np.floating]) -> float:

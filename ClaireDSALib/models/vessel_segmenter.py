@@ -18,8 +18,8 @@ from ClaireDSALib.models.errors import BundleError
 from ClaireDSALib.models.known_bundle import load_known
 from ClaireDSALib.models.onnx_session import open_session
 from ClaireDSALib.models.vessel_cleaning import Cleaning
-from ClaireDSALib.models.vessel_input import MAX_WORK_PX, MIN_WORK_PX, prepare_vessels, strongest_opacity
-from ClaireDSALib.models.vessel_sequence import early_and_late_of_run, parts_and_samples
+from ClaireDSALib.models.vessel_input import COURSE, MAX_WORK_PX, MIN_WORK_PX, prepare_vessels, strongest_opacity
+from ClaireDSALib.models.vessel_sequence import course_of_run, early_and_late_of_run, parts_and_samples
 
 if TYPE_CHECKING:
     from ClaireDSALib.dsa.opacity_frames import OpacityFrames
@@ -30,8 +30,8 @@ CHANNELS = ("vessel", "artery", "vein")
 _FEWEST_FRAMES = 3
 """Fewer have no course of time."""
 
-INPUTS = (("peak",), ("peak", "early", "late"))
-"""What a bundle may take: the peak opacity alone, or with its early and late part."""
+INPUTS = (("peak",), ("peak", *COURSE[:2]), ("peak", *COURSE))
+"""What a bundle may take: the peak opacity alone, with its early and late part, or with the whole course."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class VesselSegmenter:
 
     @property
     def uses_times(self) -> bool:
-        """Whether the early and late parts of the passage help this bundle."""
+        """Whether what the frames tell beside their peak helps this bundle."""
         return len(self.inputs) > 1
 
     def segment(
@@ -125,9 +125,10 @@ class VesselSegmenter:
             Peak opacity over time, contrast positive.
         valid_region : (H, W) bool ndarray, optional
             True inside the collimator; nothing is found outside.
-        times : (2, H, W) float ndarray, optional
-            Early and late peak opacity, see :func:`~ClaireDSALib.models.vessel_sequence.early_and_late`. Without it
-            arteries and veins are told apart by shape and strength alone.
+        times : (2, H, W) or (4, H, W) float ndarray, optional
+            Pictures of :data:`~ClaireDSALib.models.vessel_input.COURSE`, see
+            :func:`~ClaireDSALib.models.vessel_sequence.course_of_run`. Without them arteries and veins are told apart
+            by shape and strength alone, and vessels from noise by the peak alone.
         samples : iterable of (h, w) float ndarray, optional
             Opacity of the run one second apart, of any size. Bundles with a network over the frames tell arteries from
             veins by them, inside the vessels of the picture.
@@ -169,9 +170,13 @@ class VesselSegmenter:
         """
         if not self.uses_times or frames is None or times_s is None or len(times_s) < _FEWEST_FRAMES:
             return self.segment(opacity, valid_region)
+        samples = None
         if self.artery_vein is None:
-            return self.segment(opacity, valid_region, times=early_and_late_of_run(frames, times_s))
-        times, samples = parts_and_samples(frames, times_s, self.artery_vein.size_px)
+            times = early_and_late_of_run(frames, times_s)
+        else:
+            times, samples = parts_and_samples(frames, times_s, self.artery_vein.size_px)
+        if len(self.inputs) > 1 + len(times):
+            times = course_of_run(frames, times_s, times)
         return self.segment(opacity, valid_region, times=times, samples=samples)
 
     def _logits(

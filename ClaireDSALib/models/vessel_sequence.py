@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
+from ClaireDSALib.dsa.frame_noise import mean_and_noise
 from ClaireDSALib.dsa.opacity_frames import OpacityFrames, PixelFrames, held, iter_opacity, peak_opacity
 from ClaireDSALib.dsa.order_statistics import percentile
 from ClaireDSALib.models.longer_side import resized
+from ClaireDSALib.models.vessel_input import detection_limit
 
 STEP_S = 1.0
 MAX_FRAMES = 20
@@ -120,6 +122,28 @@ def early_and_late_of_run(frames: OpacityFrames, times_s: npt.NDArray[np.float64
     early, late = _parts(strength)
     pictures = [_peak_of_samples(frames, times, grid[part]) for part in (early, late)]
     return np.stack(pictures).astype(np.float16).astype(np.float32)
+
+
+def course_of_run(
+    frames: OpacityFrames, times_s: npt.NDArray[np.float64], parts: npt.NDArray[np.float32] | None = None
+) -> npt.NDArray[np.float32]:
+    """All pictures of :data:`~ClaireDSALib.models.vessel_input.COURSE`: (4, H, W) float32.
+
+    Parameters
+    ----------
+    frames, times_s
+        As in :func:`one_per_second`.
+    parts : (2, H, W) float32 ndarray, optional
+        What :func:`early_and_late_of_run` returned for them, when it is there already.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two frames.
+    """
+    early_late = early_and_late_of_run(frames, times_s) if parts is None else parts
+    mean, noise = mean_and_noise(frames)
+    return np.stack([*early_late, mean, detection_limit(noise)])
 
 
 def parts_and_samples(

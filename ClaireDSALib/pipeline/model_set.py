@@ -72,9 +72,11 @@ class ModelSet:
         valid_region: Any = None,
         *,
         subtracted: Any = None,
+        brightest: Any = None,
+        evidence: Any = None,
         subtraction_state: str = "unknown",
     ) -> Classification:
-        """Classify a run by its MinIP ``(H, W)`` and, where there is one, its subtracted MinIP.
+        """Classify a run by its MinIP ``(H, W)`` and, where they are known, its other pictures and its frames.
 
         On CUDA out-of-memory once more on the CPU.
         """
@@ -85,6 +87,8 @@ class ModelSet:
                 valid_region=valid_region,
                 cam_method=settings.cam_method,
                 subtracted=subtracted,
+                brightest=brightest,
+                evidence=evidence,
                 subtraction_state=subtraction_state,
             )
 
@@ -110,9 +114,19 @@ class ModelSet:
         model = self._model("vessels", bundle, settings.device)
         return model.segment_run(opacity, valid_region, frames=frames, times_s=times_s)
 
-    def read_quality(self, opacity: Any, bundle: str, settings: Settings, valid_region: Any = None) -> QualityFindings:
-        """Grade and vessels of one picture of peak opacity ``(H, W)``, in one short pass."""
-        return self._model("quality", bundle, settings.device).read(opacity, valid_region)
+    def read_quality(
+        self,
+        opacity: Any,
+        bundle: str,
+        settings: Settings,
+        valid_region: Any = None,
+        *,
+        evidence: Any = None,
+        subtracted: bool = False,
+    ) -> QualityFindings:
+        """Grade and vessels of one picture of peak opacity ``(H, W)``, and of what its frames tell."""
+        reader = self._model("quality", bundle, settings.device)
+        return reader.read(opacity, valid_region, evidence=evidence, subtracted=subtracted)
 
     def take_fallbacks(self) -> tuple[str, ...]:
         """Hand over the sentences gathered since the last call."""

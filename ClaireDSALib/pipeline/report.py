@@ -40,9 +40,11 @@ class LabelResult:
     cam_arrays: Mapping[str, str] = field(default_factory=dict)
     """Class -> name of its raw class-activation map in the run's arrays."""
     picture: str = "minip"
-    """Array the label was read off: ``minip`` as stored, or ``subtracted_minip``."""
+    """Array the label was read off: ``minip`` as stored, ``subtracted_minip`` or ``brightest``."""
     answered: bool = True
     """False when no picture of the run can show it; the probabilities are then equal and mean nothing."""
+    over_frames: bool = False
+    """True when how the frames differ was weighed in; the map still shows the picture's part."""
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,8 @@ class RunState:
     """The mask choice of the subtraction, None when the run has no usable mask."""
     opacity_frames: Any = None
     """Opacity of every frame, decoded lazily; None when nothing can be subtracted."""
+    evidence: npt.NDArray[np.float32] | None = None
+    """What the frames tell about motion and noise; None when they are too few."""
     labels: tuple[LabelResult, ...] = ()
     out_of_distribution: OutOfDistribution | None = None
     suitability: Suitability | None = None
@@ -150,17 +152,21 @@ def describe_acquisition(series: DsaSeries, *, mask: Any = None, motion: str = "
 
 
 def project(state: RunState) -> None:
-    """MinIP of the frames as stored; decodes them once for all steps when they fit into memory."""
+    """Extremes over time of the frames as stored; decodes them once for all steps when they fit into memory."""
     from ClaireDSALib.dsa.frame_memory import hold_frames
+    from ClaireDSALib.dsa.projection import brightest
 
     with state.step("project"):
         state.series, darkest = hold_frames(state.series)
         state.add("minip", darkest, "(H, W) minimum over time of the stored values, contrast dark")
+        if state.series.subtraction_state != "subtracted" and state.series.n_frames > 1:
+            state.add("brightest", brightest(state.series), "(H, W) maximum over time of the stored values")
 
 
 def subtract(state: RunState) -> None:
     """Opacity: subtraction from the mask, or from the background of an already subtracted run."""
     from ClaireDSALib.dsa import subtraction
+    from ClaireDSALib.dsa.frame_evidence import frame_evidence
 
     with state.step("subtract"):
         state.mask = subtraction.choose_mask(state.series)
@@ -175,6 +181,7 @@ def subtract(state: RunState) -> None:
             _show_corrected(state)
         else:
             _show_opacity(state, subtraction.subtracted_minip(state.series, frames=state.opacity_frames))
+        state.evidence = frame_evidence(state.opacity_frames, state.series.valid_region)
 
 
 def classify(state: RunState) -> None:
@@ -195,6 +202,8 @@ def classify(state: RunState) -> None:
                 state.settings,
                 valid_region=state.series.valid_region,
                 subtracted=subtracted,
+                brightest=state.arrays.get("brightest"),
+                evidence=state.evidence,
                 subtraction_state="unsubtracted" if subtracted is not None else own,
             )
         except ImageRefusedError as refusal:
@@ -242,7 +251,12 @@ def grade(state: RunState) -> None:
     with state.step("quality"):
         try:
             found = state.models.read_quality(
-                state.arrays["opacity"], bundle, state.settings, state.series.valid_region
+                state.arrays["opacity"],
+                bundle,
+                state.settings,
+                state.series.valid_region,
+                evidence=state.evidence,
+                subtracted=state.series.subtraction_state == "subtracted",
             )
         except ImageRefusedError as refusal:
             state.notes.append(f"Quality was not graded: {refusal}.")
@@ -402,6 +416,7 @@ def _label_result(state: RunState, label: Any, cams: Mapping[str, npt.NDArray[np
         cam_arrays=names,
         picture=label.picture,
         answered=label.answered,
+        over_frames=label.over_frames,
     )
 
 

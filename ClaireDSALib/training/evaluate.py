@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ClaireDSALib.models.classifier import Classifier
+from ClaireDSALib.models.frame_reader import tempered
+from ClaireDSALib.models.two_pictures import BrightestReading
 from ClaireDSALib.training.augment import plain
 from ClaireDSALib.training.metrics import LabelMetrics, label_metrics, reliability
-from ClaireDSALib.training.samples import LabelledPictures
+from ClaireDSALib.training.samples import LabelledPictures, RunEvidence
 
 PUBLISHED_AUC: dict[str, tuple[float, str]] = {
     "contrast_fluid": (0.98, "AUC"),
@@ -99,14 +101,36 @@ def evaluate(
 def predict(
     classifier: Classifier, pictures: LabelledPictures, progress: Callable[[int, int], None] = lambda _i, _n: None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Probabilities ``(N, K)`` and outlier scores ``(N,)``."""
+    """Probabilities ``(N, K)`` and outlier scores ``(N,)``, with all that is known of the runs weighed in."""
     spec, probabilities, scores = classifier.bundle.input_spec, [], []
     for k, image in enumerate(pictures.images):
         outputs = classifier.run_prepared(plain(image, spec)[None])
-        probabilities.append(outputs.probabilities[0])
+        found = outputs.probabilities[0].astype(np.float64)
+        probabilities.append(_as_analysed(classifier, found, pictures.runs[k]) if pictures.runs else found)
         scores.append(outputs.outlier_score[0])
         progress(k + 1, len(pictures))
-    return np.stack(probabilities), np.asarray(scores, np.float32)
+    return np.stack(probabilities).astype(np.float32), np.asarray(scores, np.float32)
+
+
+def _as_analysed(classifier: Classifier, found: npt.NDArray[np.float64], run: RunEvidence) -> npt.NDArray[np.float64]:
+    """Probabilities (K,) of one picture with those labels replaced that the analysis reads off something else."""
+    bundle = classifier.bundle
+    if run.brightest is not None:
+        for name, how in bundle.pictures.brightest.items():
+            found[bundle.labels.slice_of(name)] = brightest_probabilities(classifier, name, how, run.brightest)
+    if run.evidence is not None and bundle.frames is not None:
+        place = bundle.labels.slice_of(bundle.frames.label)
+        found[place] = bundle.frames.combined(found[place], run.evidence, run.stored_subtracted)
+    return found
+
+
+def brightest_probabilities(
+    classifier: Classifier, label: str, how: BrightestReading, picture: npt.NDArray[np.uint16]
+) -> npt.NDArray[np.float64]:
+    """Probabilities of one label read off a kept picture (S, S) of the largest values over time."""
+    spec, place = replace(classifier.bundle.input_spec, size_px=how.size_px), classifier.bundle.labels.slice_of(label)
+    chances = classifier.run_prepared(plain(picture, spec)[None]).probabilities[:, place]
+    return tempered(chances, how.temperature)[0]
 
 
 def measure(

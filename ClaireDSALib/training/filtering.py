@@ -176,6 +176,8 @@ def _read(line: dict[str, Any], arrays: dict[str, Any], chosen: Filter, models: 
         Settings(device="cpu"),
         valid_region=_region(arrays),
         subtracted=subtracted,
+        brightest=arrays.get("brightest"),
+        evidence=arrays.get("evidence"),
         subtraction_state="subtracted" if delivered else "unsubtracted",
     )
     labels = [LabelResult(x.name, x.classes, x.probabilities, x.predicted, answered=x.answered) for x in found.labels]

@@ -14,7 +14,7 @@ CLASSICAL = "classical"
 Mask = npt.NDArray[np.bool_]
 Picture = npt.NDArray[np.float32]
 Find = Callable[[Picture, Mask | None, Picture | None], Mask]
-"""Peak opacity (H, W), region (H, W) or None, early and late opacity (2, H, W) or None -> vessels (H, W)."""
+"""Peak opacity (H, W), region (H, W) or None, what the frames tell (4, H, W) or None -> vessels (H, W)."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ def _light(name: str) -> Segmenter:
 
     model = load_quality_reader(name, confirmed=True)
 
-    def find(peak: Picture, region: Mask | None, _times: Picture | None) -> Mask:
-        return model.read(peak, region).mask()
+    def find(peak: Picture, region: Mask | None, times: Picture | None) -> Mask:
+        return model.read(peak, region, times=times).mask()
 
     return Segmenter(f"{model.name} {model.version} ({model.sha256[:12]})", find)
 

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ClaireDSALib.dsa.frame_evidence import frame_evidence
 from ClaireDSALib.dsa.motion import correct_motion
 from ClaireDSALib.dsa.opacity_frames import OpacityFrames
-from ClaireDSALib.dsa.projection import minip
+from ClaireDSALib.dsa.projection import brightest, minip
 from ClaireDSALib.dsa.series import DsaSeries
 from ClaireDSALib.dsa.subtraction import choose_mask, subtract
-from ClaireDSALib.models.vessel_sequence import early_and_late, one_per_second
+from ClaireDSALib.models.vessel_sequence import course_of_run
 from ClaireDSALib.simulator.as_series import series_of
 from ClaireDSALib.training.simulated_set import draw_look, draw_patient, simulate_missing
 
@@ -69,9 +70,10 @@ def make_filtering_set(
     """Simulate what is missing and return the folder; patients stand in the index completely or not at all.
 
     Every run becomes ``runs/<seed>_<run>.npz`` with what an analysis would have: ``minip`` (H, W) as stored,
-    ``region`` (H, W) bool, where the run can be subtracted ``peak`` (H, W) float16 and ``times`` (2, H, W) float16,
-    where motion correction changes them ``corrected_peak`` and ``corrected_times`` beside them, and with the truth
-    ``vessels`` (H, W) bool. One line of ``index.jsonl`` describes it.
+    ``region`` (H, W) bool, of a run stored unsubtracted ``brightest`` (H, W), where the run can be subtracted ``peak``
+    (H, W) float16, ``times`` (4, H, W) float16 and ``evidence`` (28,) float32 of its frames, where motion correction
+    changes them ``corrected_peak`` and ``corrected_times`` beside them, and with the truth ``vessels`` (H, W) bool. One
+    line of ``index.jsonl`` describes it.
     """
     seeds = range(plan.seed, plan.seed + plan.patients)
     return simulate_missing(plan.folder, seeds, partial(_simulate, plan), progress, workers=workers)
@@ -97,9 +99,14 @@ def _pictures(run: Run) -> tuple[dict[str, Any], bool]:
     series = series_of(run)
     maskable = choose_mask(series) is not None
     pictures: dict[str, Any] = {"minip": minip(series, workers=1), "region": run.region, "vessels": run.visible}
+    if run.plan.delivery != "subtracted" and series.n_frames > 1:
+        pictures["brightest"] = brightest(series, workers=1)
     if maskable or run.plan.delivery == "subtracted":
         subtracted = subtract(series)
         pictures |= _projected(subtracted, series, "")
+        evidence = frame_evidence(subtracted, series.valid_region)
+        if evidence is not None:
+            pictures["evidence"] = evidence
         correction = correct_motion(subtracted) if run.plan.motion_grade != "none" else None
         if correction is not None and correction.applied:
             pictures |= _projected(correction.frames, series, "corrected_")
@@ -107,12 +114,11 @@ def _pictures(run: Run) -> tuple[dict[str, Any], bool]:
 
 
 def _projected(opacity: OpacityFrames, series: DsaSeries, prefix: str) -> dict[str, Any]:
-    """Peak opacity and, of a run with enough frames, its early and late parts."""
+    """Peak opacity and, of a run with enough frames, what they tell beside it."""
     peak = np.maximum.reduce([opacity.read(index) for index in range(series.n_frames)])
     pictures = {f"{prefix}peak": peak.astype(np.float16)}
     if series.n_frames >= _FEWEST_FRAMES:
-        parts = early_and_late(one_per_second(opacity, series.times_s))
-        pictures[f"{prefix}times"] = parts.astype(np.float16)
+        pictures[f"{prefix}times"] = course_of_run(opacity, series.times_s).astype(np.float16)
     return pictures
 
 

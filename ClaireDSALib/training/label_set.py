@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ClaireDSALib.dsa.subtraction import subtracted_minip
+from ClaireDSALib.dsa.frame_evidence import frame_evidence
+from ClaireDSALib.dsa.projection import brightest
+from ClaireDSALib.dsa.subtraction import subtract, subtracted_minip
 from ClaireDSALib.simulator.as_series import series_of
 from ClaireDSALib.training.simulated_set import UNSEEN_LOOK, draw_look, draw_patient, draw_split, simulate_missing
 
@@ -57,8 +59,10 @@ def make_label_set(
     """Simulate what is missing and return the folder; patients stand in the index completely or not at all.
 
     Every run becomes ``runs/<seed>_<run>.npz`` with ``minip`` (H, W), ``region`` (H, W) bool, ``vessels``
-    (3, H, W) bool (vessel, artery, vein; only what the MinIP can show) and, where the run can be subtracted,
-    ``peak`` (H, W) float16, its peak opacity as the analysis would compute it. A run that is stored unsubtracted
+    (3, H, W) bool (vessel, artery, vein; only what the MinIP can show); where the run can be subtracted ``peak``
+    (H, W) float16, its peak opacity as the analysis would compute it, and of three frames or more ``evidence`` (28,)
+    float32, see :func:`~ClaireDSALib.dsa.frame_evidence.frame_evidence`; where it is stored unsubtracted, with more
+    than one frame, ``brightest`` (H, W), its largest value over time. A run that is stored unsubtracted
     and can be subtracted stands in the index twice, as ``picture`` ``minip`` and ``subtracted``: the analysis
     looks at both.
 
@@ -116,6 +120,13 @@ def labels_by_picture(run: Run) -> dict[str, dict[str, str | None]]:
 def _pictures(run: Run) -> dict[str, Any]:
     vessels = np.stack([run.visible, run.visible & run.iodine.artery_mask, run.visible & run.iodine.vein_mask])
     pictures = {"minip": run.frames.min(0), "region": run.region, "vessels": vessels}
+    series = series_of(run)
+    if run.plan.delivery == "unsubtracted" and series.n_frames > 1:
+        pictures["brightest"] = brightest(series, workers=1)
     if run.subtractable or run.plan.delivery == "subtracted":
-        pictures["peak"] = subtracted_minip(series_of(run)).astype(np.float16)
+        frames = subtract(series)
+        pictures["peak"] = subtracted_minip(series, frames=frames).astype(np.float16)
+        evidence = frame_evidence(frames, run.region)
+        if evidence is not None:
+            pictures["evidence"] = evidence
     return pictures

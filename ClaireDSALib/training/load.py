@@ -9,8 +9,8 @@ from ClaireDSALib.training.annotations import load_annotated
 from ClaireDSALib.training.samples import LabelledPictures, load_simulated
 
 
-def load_pictures(data: Path, labels: LabelSet, *, size_px: int) -> LabelledPictures:
-    """Read a folder of the simulator or a table of annotations."""
+def load_pictures(data: Path, labels: LabelSet, *, size_px: int, with_runs: bool = False) -> LabelledPictures:
+    """Read a folder of the simulator, also what else it holds of each run if wanted, or a table of annotations."""
     if data.is_dir():
-        return load_simulated(data, labels, size_px=size_px)
+        return load_simulated(data, labels, size_px=size_px, with_runs=with_runs)
     return load_annotated(data, labels, size_px=size_px)[0]

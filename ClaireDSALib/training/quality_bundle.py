@@ -22,6 +22,7 @@ from ClaireDSALib.models.bundle_config import (
 from ClaireDSALib.models.networks.quality_net import QualityNet
 from ClaireDSALib.models.onnx_export import export_traced
 from ClaireDSALib.models.quality_input import GRADES, WORK_PX
+from ClaireDSALib.models.quality_reader import INPUTS
 from ClaireDSALib.models.weights import save_weights
 
 
@@ -48,13 +49,14 @@ def write_quality_bundle(
     """
     save_weights(network, folder / WEIGHTS_FILE)
     export_quality(network, folder / ONNX_FILE)
-    section = {
+    section: dict[str, Any] = {
         "task": "quality",
         "grades": list(GRADES),
         "threshold": 0.5,
         "temperature": 1.0,
         "cleaning": {},
         "work_px": WORK_PX,
+        "inputs": list(INPUTS[0] if network.in_channels == 1 else INPUTS[1]),
         "onnx": ONNX_FILE,
         "weights": WEIGHTS_FILE,
         "network": {"type": "QualityNet", "arguments": dict(network_arguments or {})},
@@ -63,7 +65,7 @@ def write_quality_bundle(
     trainer = "ClaireDSALib.training.quality_train.train_and_write"
     write_configs(
         folder,
-        metadata=_metadata(version) | {"quality": section},
+        metadata=_metadata(version, section["inputs"]) | {"quality": section},
         inference=folder_inference("grader", parts, {"output_dir": "graded"}),
         train=folder_training(trainer, training or {}, data="$[@bundle_root + '/data']"),
     )
@@ -81,15 +83,15 @@ def set_quality_choices(folder: Path, **choices: Any) -> None:
 
 
 def export_quality(network: QualityNet, path: Path) -> None:
-    """Write the graph ``image (1, 1, 512, 512)`` to ``vessels (1, 1, 512, 512)`` and ``quality (1, 3)`` logits.
+    """Write the graph ``image (1, C, 512, 512)`` to ``vessels (1, 1, 512, 512)`` and ``quality (1, 3)`` logits.
 
     The size is fixed: the attention's windows are, and a fixed graph is a third faster.
     """
-    example = (torch.zeros(1, 1, WORK_PX, WORK_PX),)
+    example = (torch.zeros(1, network.in_channels, WORK_PX, WORK_PX),)
     export_traced(network, path, example, inputs=["image"], outputs=["vessels", "quality"])
 
 
-def _metadata(version: str) -> dict[str, Any]:
+def _metadata(version: str, inputs: list[str]) -> dict[str, Any]:
     description = BundleDescription(
         title="Quality and vessels of a cerebral angiogram, for laptops",
         description="Light two-task network after Huang et al. 2025; trained on simulated runs only.",
@@ -98,10 +100,10 @@ def _metadata(version: str) -> dict[str, Any]:
         changelog={version: "trained on simulated runs"},
     )
     task = "Quality grade and vessel mask of the subtracted minimum intensity projection, in one short pass"
-    shape = [WORK_PX, WORK_PX]
+    channels, shape = [f"{name} opacity, relative" for name in inputs], [WORK_PX, WORK_PX]
     return metadata_head(description, task=task) | {
         "network_data_format": {
-            "inputs": {"image": tensor_format("image", "opacity", ["peak opacity, relative"], shape, [-0.5, 1.5])},
+            "inputs": {"image": tensor_format("image", "opacity", channels, shape, [-0.5, 1.5])},
             "outputs": {
                 "pred": tensor_format("logits", "classes", GRADES),
                 "vessels": tensor_format("logits", "segmentation", ["vessel"], shape),

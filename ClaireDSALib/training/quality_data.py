@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ClaireDSALib.models.quality_input import GRADES
-from ClaireDSALib.models.vessel_input import relative_opacity
+from ClaireDSALib.models.vessel_input import RELATIVE_RANGE, relative_channels, relative_opacity
 from ClaireDSALib.simulator.motion import GRADE_LIMITS
 from ClaireDSALib.training.quality_rule import grade_of_record
 from ClaireDSALib.training.simulated_set import read_index
@@ -38,6 +38,8 @@ class QualityExample:
         What the vessels count in the loss.
     suitable : bool
         Contrast shown, motion not severe: what the vessel figures are measured on.
+    packed_course : (4, H, W) uint8 ndarray or None
+        What the frames tell beside their peak, packed alike; None where they are not known.
     """
 
     packed: npt.NDArray[np.uint8]
@@ -46,17 +48,27 @@ class QualityExample:
     patient: str
     vessel_weight: float = 1.0
     suitable: bool = True
+    packed_course: npt.NDArray[np.uint8] | None = None
 
     @property
     def image(self) -> npt.NDArray[np.float32]:
         """(H, W) relative opacity."""
-        return self.packed.astype(np.float32) / np.float32(_CODE) - np.float32(0.5)
+        return _unpacked(self.packed)
+
+    @property
+    def times(self) -> npt.NDArray[np.float32] | None:
+        """(4, H, W) pictures of :data:`~ClaireDSALib.models.vessel_input.COURSE`, relative."""
+        return None if self.packed_course is None else _unpacked(self.packed_course)
+
+    def channels(self, count: int) -> npt.NDArray[np.float32]:
+        """(count, H, W) relative opacity and what the frames tell; 0 where that is not known."""
+        return relative_channels(self.image, self.times if count > 1 else None, n_channels=count)
 
 
 def pack(opacity: npt.NDArray[Any], region: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     """Relative opacity of a peak opacity, outside the collimator 0, in 256 steps; same shape."""
     image = relative_opacity(np.where(region, opacity.astype(np.float32), np.float32(0)))
-    return np.round((image + 0.5) * _CODE).astype(np.uint8)
+    return _packed(image)
 
 
 def load_examples(
@@ -101,7 +113,8 @@ def read_example(folder: Path, record: dict[str, Any], *, vessels: bool = True) 
         packed = pack(arrays["peak"], arrays["region"])
         if packed.min() == packed.max():
             return None
-        mask = arrays["vessels"][0] if vessels else None
+        mask = arrays["vessels"][0] if vessels and "vessels" in arrays else None
+        course = _packed(arrays["course"]) if "course" in arrays else None
     severe = record["quality"]["artefact"] >= GRADE_LIMITS[1]
     shown = record["labels"]["contrast_fluid"] == "present"
     return QualityExample(
@@ -111,7 +124,16 @@ def read_example(folder: Path, record: dict[str, Any], *, vessels: bool = True) 
         str(record["patient"]),
         _SEVERE_WEIGHT if severe else 1.0,
         suitable=shown and not severe,
+        packed_course=course,
     )
+
+
+def _packed(relative: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+    return np.round((np.clip(relative.astype(np.float32), *RELATIVE_RANGE) + 0.5) * _CODE).astype(np.uint8)
+
+
+def _unpacked(packed: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    return packed.astype(np.float32) / np.float32(_CODE) - np.float32(0.5)
 
 
 def records(folder: Path) -> Iterator[dict[str, Any]]:

@@ -142,9 +142,12 @@ def _grades(reader: QualityReader, sets: Sequence[Path], split: str) -> tuple[An
                 if "peak" not in arrays:
                     continue
                 opacity, region = arrays["peak"].astype(np.float32), arrays["region"]
+                evidence, times = arrays.get("evidence"), _times(arrays, opacity)
             if opacity.min() == opacity.max():  # the analysis refuses such a picture, and no grade is given
                 continue
-            found.append(reader.read(opacity, None if region.all() else region).probabilities)
+            valid, stored = None if region.all() else region, record["labels"]["subtraction"] == "subtracted"
+            given = {"times": times, "evidence": evidence, "subtracted": stored}
+            found.append(reader.read(opacity, valid, **given).probabilities)
             targets.append(GRADES.index(grade_of_record(record)))
             patients.append(str(record["patient"]))
     if not targets:
@@ -165,9 +168,9 @@ def _vessels(
                 if "peak" not in arrays or not arrays["vessels"][0].any():
                     continue
                 opacity, region, truth = arrays["peak"].astype(np.float32), arrays["region"], arrays["vessels"][0]
-                times = _times(arrays, opacity) if large is not None and large.uses_times else None
+                times = _times(arrays, opacity)
             valid = None if region.all() else region
-            mask = reader.read(opacity, valid).mask()
+            mask = reader.read(opacity, valid, times=times).mask()
             line = {
                 "patient": str(record["patient"]),
                 "dice": dice(mask, truth),
@@ -181,7 +184,9 @@ def _vessels(
 
 
 def _times(arrays: Any, opacity: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
-    """Early and late peak opacity in the unit of ``opacity``, where the set keeps the frames."""
+    """What the frames tell beside their peak, in the unit of ``opacity``, where the set keeps it."""
+    if "course" in arrays:
+        return arrays["course"].astype(np.float32) * np.float32(np.percentile(opacity, 99.5))
     if "frames" not in arrays:
         return None
     return early_and_late(unpacked(arrays["frames"])) * np.float32(np.percentile(opacity, 99.5))

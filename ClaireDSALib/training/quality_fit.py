@@ -29,6 +29,9 @@ _ZOOM, _SMALL_ZOOM = (-0.3, 0.2), (-1.1, -0.7)
 _SMALL_VESSEL_WEIGHT = 0.3
 """Thin vessels vanish at half the scale."""
 
+_WITHOUT_TIMES = 0.25
+"""Share of the views whose frames are hidden."""
+
 _LARGE_FROM = 0.8
 """Share of the schedule from which all steps are on whole pictures at the final scale."""
 
@@ -151,7 +154,7 @@ def joint_loss(
 @torch.no_grad()
 def outputs(network: QualityNet, example: QualityExample) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Vessel probability ``(H, W)`` at the picture's own size, and probabilities of the grades ``(3,)``."""
-    image = torch.from_numpy(example.image)[None, None]
+    image = torch.from_numpy(example.channels(network.in_channels))[None]
     height, width = image.shape[2:]
     scale = WORK_PX / max(height, width)
     inner = (round(height * scale), round(width * scale))
@@ -183,7 +186,7 @@ def _step(
     rng = np.random.default_rng([settings.seed, step])
     size, count = _size(settings, progress, rng)
     chosen = [train[int(rng.integers(len(train)))] for _ in range(count)]
-    images, vessels = _views(chosen, size, rng)
+    images, vessels = _views(chosen, size, network.in_channels, rng)
     share = _SMALL_VESSEL_WEIGHT if size == _SMALL_PX else 1.0
     weights = torch.tensor([0.0 if one.vessels is None else share * one.vessel_weight for one in chosen])
     grades = torch.tensor([one.grade for one in chosen])
@@ -203,15 +206,18 @@ def _size(settings: QualityFitSettings, progress: float, rng: np.random.Generato
     return _MEDIUM_PX, settings.batch
 
 
-def _views(chosen: Sequence[QualityExample], size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Turned, mirrored, enlarged, shifted pictures ``(B, 1, S, S)`` with a new look, and their vessels."""
-    views = [_view(one, size, rng) for one in chosen]
+def _views(
+    chosen: Sequence[QualityExample], size: int, n_channels: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Turned, mirrored, enlarged, shifted pictures ``(B, C, S, S)`` with a new look, and their vessels."""
+    views = [_view(one, size, n_channels, rng) for one in chosen]
     return torch.cat([image for image, _ in views]), torch.cat([vessels for _, vessels in views])
 
 
-def _view(one: QualityExample, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def _view(one: QualityExample, size: int, n_channels: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     mask = np.zeros(one.packed.shape, np.float32) if one.vessels is None else one.vessels.astype(np.float32)
-    both = torch.from_numpy(np.stack([one.image, mask])[None])
+    image = one.channels(n_channels if rng.random() > _WITHOUT_TIMES else 1)
+    both = torch.from_numpy(np.concatenate([image, mask[None]])[None])
     # Pixels of the view per pixel of the picture that is brought to the working size: about 1, so that noise and
     # motion keep the scale they will have in use.
     zoom = 2 ** rng.uniform(*(_SMALL_ZOOM if size == _SMALL_PX else _ZOOM))
@@ -222,9 +228,11 @@ def _view(one: QualityExample, size: int, rng: np.random.Generator) -> tuple[Ten
     slack = max(0.0, 1 - shown) + 0.05
     shift = rng.uniform(-slack, slack, 2)
     matrix = torch.tensor(np.column_stack([turn, shift])[None], dtype=torch.float32)
-    grid = functional.affine_grid(matrix, [1, 2, size, size], align_corners=False)
+    grid = functional.affine_grid(matrix, [1, len(both[0]), size, size], align_corners=False)
     moved = functional.grid_sample(both, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return _new_look(moved[:, :1], rng), (moved[:, 1:] > 0.5).float()
+    looked = _new_look(moved[:, :-1], rng)
+    filled = functional.pad(looked, (0, 0, 0, 0, 0, n_channels - looked.shape[1]))
+    return filled, (moved[:, -1:] > 0.5).float()
 
 
 def _new_look(image: Tensor, rng: np.random.Generator) -> Tensor:

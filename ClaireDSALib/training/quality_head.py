@@ -83,8 +83,10 @@ def _features(network: QualityNet, examples: Sequence[QualityExample], *, mirror
     grades = []
     try:
         for one in examples:
-            for image in (one.image, np.ascontiguousarray(one.image[:, ::-1])) if mirrored else (one.image,):
-                shown = torch.from_numpy(prepare_quality(image).image).contiguous(memory_format=torch.channels_last)
+            picture = one.channels(network.in_channels)
+            for image in (picture, np.ascontiguousarray(picture[:, :, ::-1])) if mirrored else (picture,):
+                prepared = prepare_quality(image[0], times=image[1:], n_channels=len(image)).image
+                shown = torch.from_numpy(prepared).contiguous(memory_format=torch.channels_last)
                 with torch.autocast("cpu", torch.bfloat16):  # half the time; the head is fitted on many pictures
                     network(shown)
                 grades.append(one.grade)

@@ -29,7 +29,7 @@ class GradeFolder:
         from PIL import Image
 
         from ClaireDSALib.dsa.read import read
-        from ClaireDSALib.dsa.subtraction import subtracted_minip
+        from ClaireDSALib.dsa.subtraction import subtract, subtracted_minip
         from ClaireDSALib.models.quality_reader import QualityReader
 
         reader = QualityReader(self._bundle)
@@ -37,7 +37,14 @@ class GradeFolder:
         said: dict[str, Any] = {}
         for series in read(self._data).series:
             try:
-                found = reader.read(subtracted_minip(series), series.valid_region)
+                frames = subtract(series)
+                found = reader.read_run(
+                    subtracted_minip(series, frames=frames),
+                    series.valid_region,
+                    frames=frames,
+                    times_s=series.times_s,
+                    subtracted=series.subtraction_state == "subtracted",
+                )
             except ValueError as problem:
                 said[series.run_id] = str(problem)
                 continue

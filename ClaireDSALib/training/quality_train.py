@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ClaireDSALib.models.networks.quality_net import QualityNet
-from ClaireDSALib.models.quality_reader import QualityReader
+from ClaireDSALib.models.quality_reader import INPUTS, QualityReader
 from ClaireDSALib.training.calibration import fit_temperature
 from ClaireDSALib.training.quality_bundle import set_quality_choices, write_quality_bundle
 from ClaireDSALib.training.quality_data import QualityExample, load_examples
@@ -50,7 +50,7 @@ def train_and_write(
     folders = [Path(data)] if isinstance(data, (str, Path)) else [Path(one) for one in data]
     weights = list(vessel_weights or [1.0] * len(folders))
     chosen, out = dict(settings or {}), Path(out)
-    arguments = dict(chosen.pop("network", {}))
+    arguments = {"in_channels": len(INPUTS[-1])} | dict(chosen.pop("network", {}))
     train = [
         replace(one, vessel_weight=one.vessel_weight * weight)
         for folder, weight in zip(folders, weights, strict=True)
@@ -80,7 +80,7 @@ def choose_for(bundle: Path, validation: Sequence[QualityExample]) -> dict[str, 
     The threshold is the one with the best mean of Dice and clDice over suitable runs.
     """
     reader = QualityReader(bundle)
-    found = [reader.read(one.image) for one in validation]
+    found = [reader.read(one.image, times=one.times) for one in validation]
     logits = np.log(np.clip([f.probabilities for f in found], 1e-12, 1.0))
     temperature = fit_temperature(logits, np.array([one.grade for one in validation]))
     shown = [(f, e.vessels) for f, e in zip(found, validation, strict=True) if e.vessels is not None and e.suitable]

@@ -25,6 +25,24 @@ UNKNOWN = -1
 
 
 @dataclass(frozen=True)
+class RunEvidence:
+    """What the analysis knows of a run beside the picture a label is read off.
+
+    Attributes
+    ----------
+    brightest : (S, S) uint16 ndarray or None
+        Largest value over time, as the pictures are kept; for the stored picture of an unsubtracted run.
+    evidence : (28,) float32 ndarray or None
+        See :func:`~ClaireDSALib.dsa.frame_evidence.frame_evidence`; for the subtracted picture of a run.
+    stored_subtracted : bool
+    """
+
+    brightest: npt.NDArray[np.uint16] | None = None
+    evidence: npt.NDArray[np.float32] | None = None
+    stored_subtracted: bool = False
+
+
+@dataclass(frozen=True)
 class LabelledPictures:
     """Pictures in memory with class indices and the patient each comes from.
 
@@ -41,6 +59,8 @@ class LabelledPictures:
         Where each picture comes from.
     groups : (N,) str ndarray
         Anything worth a separate figure, such as the simulated vendor.
+    runs : tuple of RunEvidence
+        What else is known of the run behind each picture; empty when it was not asked for.
     """
 
     images: npt.NDArray[np.uint16]
@@ -50,6 +70,7 @@ class LabelledPictures:
     names: tuple[str, ...]
     groups: npt.NDArray[np.str_]
     splits: npt.NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, dtype=np.str_))
+    runs: tuple[RunEvidence, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.images)
@@ -65,8 +86,9 @@ class LabelledPictures:
         i = np.asarray(indices, int)
         splits = self.splits[i] if len(self.splits) else self.splits
         names = tuple(self.names[k] for k in i)
+        runs = tuple(self.runs[k] for k in i) if self.runs else ()
         return LabelledPictures(
-            self.images[i], self.targets[i], self.patients[i], self.labels, names, self.groups[i], splits
+            self.images[i], self.targets[i], self.patients[i], self.labels, names, self.groups[i], splits, runs
         )
 
     def counts(self) -> dict[str, dict[str, int]]:
@@ -82,6 +104,7 @@ def load_simulated(
     labels: LabelSet,
     *,
     size_px: int = 256,
+    with_runs: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> LabelledPictures:
     """Read a simulated set: the pictures of its runs as the analysis would see them.
@@ -94,6 +117,8 @@ def load_simulated(
     labels : LabelSet
     size_px : int
         Side of the cached pictures; a little more than the network's input, so that augmentation can move them.
+    with_runs : bool
+        Read what else the set holds of each run, for measuring a bundle as the analysis uses it.
 
     Raises
     ------
@@ -115,6 +140,7 @@ def load_simulated(
         names=tuple(_name_of(record) for record in records),
         groups=np.array([str(record.get("vendor", "")) for record in records]),
         splits=np.array([str(record.get("split", "")) for record in records]),
+        runs=tuple(_run_of(folder, record, size_px) for record in records) if with_runs else (),
     )
 
 
@@ -179,6 +205,15 @@ def _picture_of(folder: Path, record: dict[str, Any]) -> npt.NDArray[Any]:
         if record.get("picture") == "subtracted":
             return to_display(arrays["peak"].astype(np.float32))
         return arrays["minip"]
+
+
+def _run_of(folder: Path, record: dict[str, Any], size_px: int) -> RunEvidence:
+    second = record.get("picture") == "subtracted"
+    stored = not second and record["labels"]["subtraction"] == "subtracted"
+    with np.load(folder / record["npz"], allow_pickle=False) as arrays:
+        light = to_cache(arrays["brightest"], size_px) if "brightest" in arrays and not second else None
+        evidence = arrays["evidence"] if "evidence" in arrays and (second or stored) else None
+    return RunEvidence(light, evidence, stored)
 
 
 def _name_of(record: dict[str, Any]) -> str:

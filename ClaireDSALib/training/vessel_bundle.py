@@ -27,6 +27,11 @@ from ClaireDSALib.models.vessel_segmenter import CHANNELS, INPUTS
 from ClaireDSALib.models.weights import save_weights
 
 _MULTIPLE = 32
+_WORDS = {
+    1: "peak opacity",
+    3: "peak opacity and its early and late part",
+    5: "peak opacity, its early and late part, the mean of the frames and their noise",
+}
 _KINDS = {VesselNet: "U-Net", VesselCascade: "Cascade of two pixel networks over Gaussian features at several scales"}
 
 
@@ -50,7 +55,7 @@ def write_vessel_bundle(
     """
     save_weights(network, folder / WEIGHTS_FILE)
     export_vessels(network, folder / ONNX_FILE)
-    inputs = INPUTS[0] if network.in_channels == 1 else INPUTS[1]
+    inputs = next(names for names in INPUTS if len(names) == network.in_channels)
     section = {
         "task": "vessels",
         "channels": list(CHANNELS),
@@ -104,7 +109,7 @@ def _network(network: VesselNet | VesselCascade) -> dict[str, Any]:
 def _metadata(kind: str, version: str, inputs: tuple[str, ...]) -> dict[str, Any]:
     description = BundleDescription(
         title="Vessels, arteries and veins of a cerebral angiogram",
-        description=f"{kind} on peak opacity and its early and late part; trained on simulated runs only.",
+        description=f"{kind} on {_WORDS[len(inputs)]}; trained on simulated runs only.",
         version=version,
         data_source="simulated by claire-dsa",
         changelog={version: "trained on simulated runs"},

@@ -31,8 +31,9 @@ class VesselExample:
     truth : (3, H, W) bool ndarray
         Vessel, artery, vein.
     patient : str
-    times : (2, H, W) float16 ndarray or None
-        Early and late peak opacity, relative to the 99.5th percentile of ``opacity``; None when frames are not known.
+    times : (4, H, W) or (2, H, W) float16 ndarray or None
+        Pictures of :data:`~ClaireDSALib.models.vessel_input.COURSE`, relative to the 99.5th percentile of ``opacity``;
+        only early and late in sets made before 0.4.0, None when frames are not known.
     facts : dict
         Line of the index: vendor look, motion, spacing and others.
     region : (H, W) bool ndarray or None
@@ -51,7 +52,7 @@ class VesselExample:
 
     @cached_property
     def image(self) -> npt.NDArray[np.float16]:
-        """(3, H, W) channels of the network at the picture's own size."""
+        """(5, H, W) channels of the network at the picture's own size."""
         return relative_channels(self.opacity.astype(np.float32), self.times).astype(np.float16)
 
     def absolute_times(self) -> npt.NDArray[np.float32] | None:
@@ -89,7 +90,7 @@ def load_examples(
     folder : str or Path
     split : "train", "validation", "test" or None for all
     times : bool
-        Compute early and late parts from the frames.
+        Read what the frames tell beside their peak.
     frames : bool
         Keep the frames, for sequence networks.
     known : iterable of str
@@ -117,8 +118,8 @@ def load_examples(
 def _load(folder: Path, line: dict[str, Any], times: bool, frames: bool) -> VesselExample:
     with np.load(folder / line["npz"]) as arrays:
         stack = arrays["frames"] if (times or frames) and "frames" in arrays else None
-        parts = None
-        if times and stack is not None:
+        parts = arrays["course"] if times and "course" in arrays else None
+        if times and parts is None and stack is not None:
             parts = early_and_late(unpacked(stack)).astype(np.float16)
         return VesselExample(
             opacity=arrays["peak"],

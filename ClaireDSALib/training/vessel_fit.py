@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from monai.losses import DiceLoss
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ClaireDSALib.models.networks.vessel_net import VesselNet
 from ClaireDSALib.training.vessel_examples import VesselExample
@@ -24,7 +25,7 @@ _SEVERE_WEIGHT = 0.35
 """Truth does not move with the patient, so it is off in runs of severe motion: they teach what artefacts look like."""
 _CROSS_ENTROPY_WEIGHT = 2.0
 _UNTIMED_WEIGHT = 0.7
-"""Runs without frames say less about arteries and veins."""
+"""Runs whose frames are not known say less about arteries, veins and noise."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class VesselFitSettings:
     seed: int = 0
     device: str = "cpu"
     budget_s: float = float("inf")
+    average: float = 0.998
+    """Decay of the running mean of the weights, which is what is validated and kept."""
     half: bool = True
     """Convolve in bfloat16 where that is faster; weights stay single."""
 
@@ -77,7 +80,7 @@ def fit(
     settings : VesselFitSettings
     checkpoint : Path
     network : nn.Module, optional
-        Starts the training; a fresh :class:`VesselNet` of three channels unless given.
+        Starts the training; a fresh :class:`VesselNet` of five channels unless given.
     report : callable
         Told one line after each validation.
     more : callable
@@ -85,14 +88,16 @@ def fit(
     """
     torch.manual_seed(settings.seed)
     train = list(train)
-    network = (network or VesselNet(in_channels=3)).to(settings.device, memory_format=torch.channels_last)
+    network = (network or VesselNet(in_channels=5)).to(settings.device, memory_format=torch.channels_last)
     n_channels = int(getattr(network, "in_channels", 1))
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     loss_function = DiceAndCrossEntropy()
+    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average), use_buffers=True)
     state: dict[str, Any] = {"step": 0, "best": -1.0, "weights": network.state_dict(), "spent_s": 0.0}
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=settings.device, weights_only=True)
         network.load_state_dict(state["last"])
+        averaged.load_state_dict(state["averaged"])
         optimiser.load_state_dict(state["optimiser"])
         report(f"resumed after step {state['step']}")
     weights = _weights(train)
@@ -112,14 +117,17 @@ def fit(
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
+        averaged.update_parameters(network)
         losses.append(float(loss.detach()))
         last = step + 1 == settings.steps or progress >= 1.0
         if (step + 1) % settings.validate_every == 0 or last:
-            dice = mean_dice(network, validation, settings.device)
+            dice = mean_dice(averaged.module, validation, settings.device)
             score = float(np.nanmean(dice))
             if score > state["best"]:
-                state |= {"best": score, "weights": {k: v.detach().clone() for k, v in network.state_dict().items()}}
+                kept = {k: v.detach().clone() for k, v in averaged.module.state_dict().items()}
+                state |= {"best": score, "weights": kept}
             state |= {"step": step + 1, "last": network.state_dict(), "optimiser": optimiser.state_dict()}
+            state["averaged"] = averaged.state_dict()
             state["spent_s"] = time.perf_counter() - start
             _save(state, checkpoint)
             report(

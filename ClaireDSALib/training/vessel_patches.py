@@ -11,6 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
+from ClaireDSALib.models.vessel_input import COURSE
 from ClaireDSALib.training.vessel_examples import VesselExample
 
 LOG2_SCALE = (-0.6, 1.3)
@@ -18,20 +19,23 @@ LOG2_SCALE = (-0.6, 1.3)
 TURN_DEG = 25.0
 
 _ON_VESSEL = 0.65
-_WITHOUT_TIMES = 0.3
+_WITHOUT_TIMES = 0.25
+_MEAN, _LIMIT = (1 + COURSE.index(name) for name in ("mean", "limit"))
+_NOISE_OF_MEAN = 0.35
+"""Of the noise of one frame: runs have about ten."""
 
 
 def draw_batch(
     examples: Sequence[VesselExample], weights: npt.NDArray[np.float64], n: int, size: int, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """``(n, 3, size, size)`` images and truths of examples drawn with ``weights`` (which add up to 1)."""
+    """``(n, 5, size, size)`` images and ``(n, 3, size, size)`` truths of examples drawn with ``weights`` (sum 1)."""
     chosen = rng.choice(len(examples), n, p=weights)
     pairs = [patch(examples[int(number)], size, rng) for number in chosen]
     return torch.stack([image for image, _ in pairs]), torch.stack([truth for _, truth in pairs])
 
 
 def patch(one: VesselExample, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """One patch: image ``(3, size, size)`` and truth of the same shape, float32."""
+    """One patch: image ``(5, size, size)`` and truth ``(3, size, size)``, float32."""
     turn = _turn(rng)
     corners, offset = _crop(one, turn, size, rng)
     (top, bottom), (left, right) = corners
@@ -41,7 +45,7 @@ def patch(one: VesselExample, size: int, rng: np.random.Generator) -> tuple[Tens
     if zoom > 1.3:  # shrinking: average first
         image = ndimage.gaussian_filter(image, (0, 0.45 * zoom, 0.45 * zoom))
     sampled = _sampled(np.concatenate([image, truth]), turn, offset, size)
-    return new_look(sampled[:3], rng), (sampled[3:] > 0.5).float()
+    return new_look(sampled[: len(image)], rng), (sampled[len(image) :] > 0.5).float()
 
 
 def _turn(rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -82,11 +86,13 @@ def _sampled(
 
 
 def new_look(image: Tensor, rng: np.random.Generator) -> Tensor:
-    """Another gain, sharpness, background, noise and depth of ``image`` ``(3, h, w)``; times may be hidden."""
-    values = image.numpy()
-    timed = bool(values[1:].any()) and rng.random() > _WITHOUT_TIMES
-    if not timed:
-        values = values[:1]
+    """Another gain, sharpness, background, noise and depth of ``image`` ``(C, h, w)``; what frames tell may be hidden.
+
+    The detection limit, the last of five channels, changes by the gain alone.
+    """
+    values, limit = image.numpy(), image.numpy()[_LIMIT:]
+    known = bool(values[1:].any()) and rng.random() > _WITHOUT_TIMES
+    values = values[:_LIMIT] if known else values[:1]
     if rng.random() < 0.5:
         values = np.sign(values) * np.abs(values) ** rng.uniform(0.6, 1.5)
     if rng.random() < 0.45:
@@ -98,12 +104,17 @@ def new_look(image: Tensor, rng: np.random.Generator) -> Tensor:
     if rng.random() < 0.5:  # slow background: scatter, imperfect subtraction
         coarse = rng.normal(0, rng.uniform(0, 0.08), (4, 4))
         values = values + ndimage.zoom(coarse, np.array(values.shape[1:]) / 4, order=1)
-    values = values * rng.uniform(0.7, 1.4) + rng.normal(0, 0.03)
+    gain = rng.uniform(0.7, 1.4)
+    values = values * gain + rng.normal(0, 0.03)
     if rng.random() < 0.7:
-        values = values + rng.normal(0, rng.uniform(0, 0.07), values.shape)
+        noise = rng.normal(0, rng.uniform(0, 0.07), values.shape)
+        noise[_MEAN:] *= _NOISE_OF_MEAN
+        values = values + noise
     if rng.random() < 0.3:
         levels = rng.integers(48, 255)
         values = np.round(values * levels) / levels
     out = np.zeros(image.shape, np.float32)
     out[: len(values)] = np.clip(values, -0.5, 1.5)
+    if known:
+        out[_LIMIT:] = limit * gain
     return torch.from_numpy(out)

@@ -124,7 +124,9 @@ def _picture(one: VesselExample, settings: PixelFitSettings, rng: np.random.Gene
     size = settings.size_px * 2 ** rng.uniform(*settings.log2_zoom)
     scale = size / max(one.opacity.shape)
     height, width = (max(_MULTIPLE, round(side * scale / _MULTIPLE) * _MULTIPLE) for side in one.opacity.shape)
-    channels = np.stack([_resized(c.astype(np.float32), (height, width)) for c in one.image])
+    channels = np.stack(
+        [_resized(c.astype(np.float32), (height, width)) for c in one.image[: VesselCascade.in_channels]]
+    )
     truth = np.stack([_resized(c.astype(np.float32), (height, width)) > 0.5 for c in one.truth])
     if rng.random() < 0.5:
         channels, truth = channels[:, :, ::-1], truth[:, :, ::-1]

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ClaireDSALib.models.networks.cave import CaveTemporalUNet
 from ClaireDSALib.models.vessel_sequence import MAX_FRAMES
@@ -39,6 +40,8 @@ class SequenceFitSettings:
     crop_px: int = 80
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4
+    average: float = 0.995
+    """Decay of the running mean of the weights, which is what is validated and kept."""
     validate_every: int = 200
     seed: int = 0
     budget_s: float = float("inf")
@@ -97,10 +100,12 @@ def fit_sequence(
     train = list(train)
     network = network or CaveTemporalUNet(2, KERNEL, LAYERS, WIDTHS, "batch")
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average), use_buffers=True)
     state: dict[str, Any] = {"step": 0, "best": -1.0, "weights": network.state_dict(), "spent_s": 0.0}
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         network.load_state_dict(state["last"])
+        averaged.load_state_dict(state["averaged"])
         optimiser.load_state_dict(state["optimiser"])
         report(f"resumed after step {state['step']}")
     start, losses = time.perf_counter() - state["spent_s"], []
@@ -114,13 +119,17 @@ def fit_sequence(
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
+        averaged.update_parameters(network)
         losses.append(float(loss.detach()))
         last = step + 1 == settings.steps or progress >= 1.0
         if (step + 1) % settings.validate_every == 0 or last:
-            artery, vein = inside_dice(network, validation)
+            found = averaged.module
+            assert isinstance(found, CaveTemporalUNet)
+            artery, vein = inside_dice(found, validation)
             if (score := float(np.nanmean([artery, vein]))) > state["best"]:
-                state |= {"best": score, "weights": {k: v.detach().clone() for k, v in network.state_dict().items()}}
+                state |= {"best": score, "weights": {k: v.detach().clone() for k, v in found.state_dict().items()}}
             state |= {"step": step + 1, "last": network.state_dict(), "optimiser": optimiser.state_dict()}
+            state["averaged"] = averaged.state_dict()
             state["spent_s"] = time.perf_counter() - start
             checkpoint.parent.mkdir(parents=True, exist_ok=True)
             torch.save(state, checkpoint.with_suffix(".part"))

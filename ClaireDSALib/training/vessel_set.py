@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ClaireDSALib.dsa.frame_evidence import frame_evidence
 from ClaireDSALib.dsa.motion import CorrectedFrames, correct_motion
+from ClaireDSALib.dsa.opacity_frames import OpacityArray
 from ClaireDSALib.dsa.series import DsaSeries
 from ClaireDSALib.dsa.subtraction import SubtractedFrames, subtract
-from ClaireDSALib.models.vessel_sequence import one_per_second
+from ClaireDSALib.models.vessel_input import RELATIVE_RANGE, strongest_opacity
+from ClaireDSALib.models.vessel_sequence import course_of_run, one_per_second
 from ClaireDSALib.simulator.as_series import series_of
 from ClaireDSALib.training.simulated_set import draw_look, draw_patient, draw_split, simulate_missing
 
@@ -66,9 +69,10 @@ def make_vessel_set(plan: VesselSetPlan, progress: Callable[[int, int], None] = 
 
     Every run becomes ``runs/<seed>_<run>.npz`` with ``peak`` (H, W) float16 peak opacity as the analysis computes it,
     after motion correction where the patient moved and the mask can be moved along, ``region`` (H, W) bool,
-    ``vessels`` (3, H, W) bool (vessel, artery, vein that the MinIP shows) and, for runs of 384 px, ``frames``
-    (N, H, W) uint8, opacity once a second (see :func:`packed`). One line of ``index.jsonl`` describes it: patient,
-    split, vendor look, motion, quality, spacing, size, injected vessel.
+    ``vessels`` (3, H, W) bool (vessel, artery, vein that the MinIP shows), ``course`` (4, H, W) float16 (what the
+    frames tell beside their peak, relative to its 99.5th percentile), ``evidence`` (28,) float32 (before motion
+    correction) and, for runs of 384 px, ``frames`` (N, H, W) uint8, opacity once a second (see :func:`packed`). One
+    line of ``index.jsonl`` describes it: patient, split, vendor look, motion, quality, spacing, size, injected vessel.
     Runs whose mask already holds contrast are left out: what they show dark is not what the truth says.
     """
     seeds = range(plan.seed, plan.seed + plan.patients)
@@ -137,13 +141,19 @@ def _pictures(run: Run) -> dict[str, Any] | None:
         return None
     series = series_of(run)
     vessels = np.stack([run.visible, run.arteries_shown, run.veins_shown])
-    opacity = _opacity(run, series)
-    peak = np.maximum.reduce([opacity.read(index) for index in range(len(opacity))])
+    evidence = frame_evidence(subtract(series), run.region)
+    frames = _opacity(run, series)
+    opacity = OpacityArray(np.stack([frames.read(index) for index in range(series.n_frames)]))
+    peak = opacity.peak(range(series.n_frames))
     pictures = {"peak": peak.astype(np.float16), "region": run.region, "vessels": vessels}
+    strongest = strongest_opacity(peak)
+    course = np.clip(course_of_run(opacity, series.times_s) / strongest, *RELATIVE_RANGE)
+    pictures["course"] = course.astype(np.float16)
+    if evidence is not None:
+        pictures["evidence"] = evidence
     if run.frames.shape[1] == SEQUENCE_PX:
-        strongest = float(np.percentile(peak, 99.5))
-        frames = one_per_second(opacity, series.times_s)
-        pictures["frames"] = np.stack([packed(frame, strongest) for frame in frames])
+        samples = one_per_second(opacity, series.times_s)
+        pictures["frames"] = np.stack([packed(sample, strongest) for sample in samples])
     return pictures
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ClaireDSALib.models.networks.vessel_cascade import VesselCascade
 from ClaireDSALib.models.networks.vessel_net import CHANNELS, VesselNet
-from ClaireDSALib.models.vessel_segmenter import VesselSegmenter
+from ClaireDSALib.models.vessel_segmenter import INPUTS, VesselSegmenter
 from ClaireDSALib.training.vessel_bundle import set_choices, write_vessel_bundle
 from ClaireDSALib.training.vessel_choices import VesselChoices, choose
 from ClaireDSALib.training.vessel_evaluate import is_suitable
@@ -90,7 +90,7 @@ def _fit_unet(
 
     suitable = [one for one in validation if is_suitable(one.facts or {}) and one.truth[0].any()]
     shown = _spread(suitable, _MOST_IN_VALIDATION)
-    unet = VesselNet(tuple(settings.pop("channels", CHANNELS)), in_channels=3)
+    unet = VesselNet(tuple(settings.pop("channels", CHANNELS)), in_channels=len(INPUTS[-1]))
     fit(train, shown, VesselFitSettings(**settings), out.with_suffix(".checkpoint.pt"), network=unet, report=report)
     return unet.cpu()
 

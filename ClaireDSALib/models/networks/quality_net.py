@@ -29,7 +29,9 @@ class QualityOutput(NamedTuple):
 
 
 class QualityNet(nn.Module):
-    """Vessels and quality grade of relative opacity ``(B, 1, H, W)``; H and W multiples of ``32 * window``.
+    """Vessels and quality grade of relative opacity ``(B, C, H, W)``; H and W multiples of ``32 * window``.
+
+    Channels that are not given, as those of a picture without frames, count as 0.
 
     Parameters
     ----------
@@ -43,6 +45,8 @@ class QualityNet(nn.Module):
         Side of the grid of pooled global tokens.
     heads : int
         Attention heads.
+    in_channels : int
+        1 for the peak opacity alone, 5 with what the frames tell beside it.
     """
 
     def __init__(
@@ -52,11 +56,13 @@ class QualityNet(nn.Module):
         window: int = 4,
         tokens: int = 4,
         heads: int = 4,
+        in_channels: int = 1,
     ) -> None:
         super().__init__()
+        self.in_channels = in_channels
         widths = list(channels)
         half = widths[0]
-        self.stem = _conv(1, half, 5, stride=2)
+        self.stem = _conv(in_channels, half, 5, stride=2)
         self.stages = nn.ModuleList(
             _stage(before, width, depth) for before, width, depth in zip(widths[:-1], widths[1:], depths, strict=True)
         )
@@ -76,6 +82,8 @@ class QualityNet(nn.Module):
 
     def describe(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Vessel logits ``(B, 1, H, W)`` and the vector ``(B, F)`` that the quality head is given."""
+        if image.shape[1] < self.in_channels:
+            image = functional.pad(image, (0, 0, 0, 0, 0, self.in_channels - image.shape[1]))
         levels = [self.stem(image)]
         for stage in self.stages:
             levels.append(stage(levels[-1]))

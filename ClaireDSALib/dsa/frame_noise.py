@@ -1,0 +1,100 @@
+"""Mean of a run's frames and their noise: what a peak over time, the largest of many noisy values, does not tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from ClaireDSALib.dsa.opacity_frames import Opacity, OpacityFrames, held, iter_opacity, mean_opacity
+
+THINNING = 4
+"""Noise is measured at every fourth row and column: neighbours tell the same."""
+
+BLOCK = 4
+"""Side of the blocks, in thinned pixels, over which it is averaged."""
+
+_QUIET_SHARE = 0.25
+"""Quantile over the pairs of frames: some pairs of a run are free of passing contrast and of motion."""
+_DEVIATION_OF_DIFFERENCE = float(np.sqrt(np.pi) / 2)
+"""Standard deviation of one value over the mean absolute difference of two, for normally distributed noise."""
+
+
+def mean_and_noise(frames: OpacityFrames) -> tuple[Opacity, Opacity]:
+    """Opacity of the mean frame and the standard deviation of one frame's noise, for every pixel.
+
+    The first frame, as a rule the mask, is left out. Noise is the mean absolute difference of consecutive frames over
+    blocks of 16 x 16 pixels, in the quieter quarter of the pairs; pairs of equal frames do not count.
+
+    Parameters
+    ----------
+    frames : OpacityFrames
+        Opacity of every frame, contrast positive.
+
+    Returns
+    -------
+    mean : (H, W) float32 ndarray
+    noise : (H, W) float32 ndarray
+        Log attenuation; 0 where fewer than two frames, or only equal ones, follow the first.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two frames.
+    """
+    if frames.shape[0] < 2:
+        msg = f"a mean needs a frame after the first, which is as a rule the mask; got {frames.shape[0]} frames"
+        raise ValueError(msg)
+    later = range(1, frames.shape[0])
+    if held(frames) is not None:
+        return mean_opacity(frames, later), noise_of(thinned_frames(frames), frames.shape[1:])
+    total, thinned = np.zeros(frames.shape[1:], np.float64), []
+    for frame in iter_opacity(frames, indices=later):
+        total += frame
+        thinned.append(frame[::THINNING, ::THINNING].copy())
+    return (total / len(later)).astype(np.float32), noise_of(iter(thinned), frames.shape[1:])
+
+
+def thinned_frames(frames: OpacityFrames) -> Iterator[npt.NDArray[np.float32]]:
+    """Every frame but the first at every fourth row and column."""
+    if (there := held(frames)) is None:
+        for frame in iter_opacity(frames, indices=range(1, frames.shape[0])):
+            yield frame[::THINNING, ::THINNING]
+        return
+    places = np.arange(np.prod(frames.shape[1:])).reshape(frames.shape[1:])[::THINNING, ::THINNING]
+    for course in there.courses(places.reshape(-1), slice(1, None)):
+        yield course.reshape(places.shape)
+
+
+def noise_of(thinned: Iterator[npt.NDArray[np.float32]], shape: tuple[int, ...]) -> Opacity:
+    """Noise of one frame for a picture of ``shape``, from its frames thinned by ``THINNING``."""
+    levels = []
+    before = next(thinned)
+    for frame in thinned:
+        levels.append(_block_means(np.abs(frame - before)))
+        before = frame
+    moving = [level for level in levels if level.any()]
+    if not moving:
+        return np.zeros(shape, np.float32)
+    quiet = np.quantile(np.stack(moving), _QUIET_SHARE, axis=0).astype(np.float32) * _DEVIATION_OF_DIFFERENCE
+    return _enlarged(quiet, shape)
+
+
+def _block_means(picture: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Means over blocks; those at the border hold what there is."""
+    rows, columns = (np.arange(0, side, BLOCK) for side in picture.shape)
+    sums = np.add.reduceat(np.add.reduceat(picture, rows, axis=0), columns, axis=1)
+    counts = np.outer(np.diff([*rows, picture.shape[0]]), np.diff([*columns, picture.shape[1]]))
+    return (sums / counts).astype(np.float32)
+
+
+def _enlarged(blocks: npt.NDArray[np.float32], shape: tuple[int, ...]) -> Opacity:
+    """Bilinear between the centres of the blocks."""
+    from PIL import Image
+
+    side = THINNING * BLOCK
+    box = (0.0, 0.0, shape[1] / side, shape[0] / side)
+    box = (0.0, 0.0, min(box[2], blocks.shape[1]), min(box[3], blocks.shape[0]))
+    source = Image.fromarray(np.ascontiguousarray(blocks))
+    return np.asarray(source.resize((shape[1], shape[0]), Image.Resampling.BILINEAR, box=box), np.float32)
