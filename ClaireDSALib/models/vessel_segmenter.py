@@ -19,7 +19,12 @@ from ClaireDSALib.models.known_bundle import load_known
 from ClaireDSALib.models.onnx_session import open_session
 from ClaireDSALib.models.vessel_cleaning import Cleaning
 from ClaireDSALib.models.vessel_input import COURSE, MAX_WORK_PX, MIN_WORK_PX, prepare_vessels, strongest_opacity
-from ClaireDSALib.models.vessel_sequence import course_of_run, early_and_late_of_run, parts_and_samples
+from ClaireDSALib.models.vessel_sequence import (
+    course_of_run,
+    early_and_late_of_run,
+    parts_and_samples,
+    small_samples,
+)
 
 if TYPE_CHECKING:
     from ClaireDSALib.dsa.opacity_frames import OpacityFrames
@@ -156,6 +161,7 @@ class VesselSegmenter:
         *,
         frames: OpacityFrames | None = None,
         times_s: npt.NDArray[np.float64] | None = None,
+        course: npt.NDArray[np.floating] | None = None,
     ) -> VesselProbabilities:
         """Segment a run: as :meth:`segment`, with parts and samples taken from its frames where it has them.
 
@@ -167,14 +173,20 @@ class VesselSegmenter:
             Opacity of every frame.
         times_s : (T,) float ndarray, optional
             Their true times.
+        course : (4, H, W) float ndarray, optional
+            What :func:`~ClaireDSALib.models.vessel_sequence.course_of_run` returned for them, when it is there already.
         """
         if not self.uses_times or frames is None or times_s is None or len(times_s) < _FEWEST_FRAMES:
             return self.segment(opacity, valid_region)
+        size_px = None if self.artery_vein is None else self.artery_vein.size_px
+        if course is not None:
+            samples = None if size_px is None else small_samples(frames, times_s, size_px)
+            return self.segment(opacity, valid_region, times=course, samples=samples)
         samples = None
-        if self.artery_vein is None:
+        if size_px is None:
             times = early_and_late_of_run(frames, times_s)
         else:
-            times, samples = parts_and_samples(frames, times_s, self.artery_vein.size_px)
+            times, samples = parts_and_samples(frames, times_s, size_px)
         if len(self.inputs) > 1 + len(times):
             times = course_of_run(frames, times_s, times)
         return self.segment(opacity, valid_region, times=times, samples=samples)

@@ -172,9 +172,17 @@ def parts_and_samples(
     if there is None:  # every frame costs, so each is made once
         samples: list[npt.NDArray[np.float32]] = []
         return early_and_late(_keeping(one_per_second(frames, times_s), samples, size_px)), samples
-    source = _Thinned(there) if max(frames.shape[1:]) >= 4 * size_px else frames
-    samples = [resized(sample, size_px) for sample in one_per_second(source, times_s)]
-    return early_and_late_of_run(frames, times_s), samples
+    return early_and_late_of_run(frames, times_s), small_samples(frames, times_s, size_px)
+
+
+def small_samples(
+    frames: OpacityFrames, times_s: npt.NDArray[np.float64], size_px: int
+) -> list[npt.NDArray[np.float32]]:
+    """The frames of :func:`one_per_second` with a longer side of ``size_px``; large ones in memory are thinned."""
+    there = held(frames)
+    thin = there is not None and max(frames.shape[1:]) >= 4 * size_px
+    source = _Thinned(there) if there is not None and thin else frames
+    return [resized(sample, size_px) for sample in one_per_second(source, times_s)]
 
 
 def _keeping(

@@ -109,10 +109,11 @@ class ModelSet:
         *,
         frames: Any = None,
         times_s: Any = None,
+        course: Any = None,
     ) -> VesselProbabilities:
         """Probabilities of vessel, artery and vein for a run: its peak opacity ``(H, W)``, its frames and times."""
         model = self._model("vessels", bundle, settings.device)
-        return model.segment_run(opacity, valid_region, frames=frames, times_s=times_s)
+        return model.segment_run(opacity, valid_region, frames=frames, times_s=times_s, course=course)
 
     def read_quality(
         self,
@@ -121,12 +122,13 @@ class ModelSet:
         settings: Settings,
         valid_region: Any = None,
         *,
+        course: Any = None,
         evidence: Any = None,
         subtracted: bool = False,
     ) -> QualityFindings:
         """Grade and vessels of one picture of peak opacity ``(H, W)``, and of what its frames tell."""
         reader = self._model("quality", bundle, settings.device)
-        return reader.read(opacity, valid_region, evidence=evidence, subtracted=subtracted)
+        return reader.read(opacity, valid_region, times=course, evidence=evidence, subtracted=subtracted)
 
     def take_fallbacks(self) -> tuple[str, ...]:
         """Hand over the sentences gathered since the last call."""

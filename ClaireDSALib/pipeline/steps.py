@@ -74,6 +74,7 @@ class RunState:
     motion: str = "none"
     notes: list[str] = field(default_factory=list)
     timings_s: dict[str, float] = field(default_factory=dict)
+    _course: npt.NDArray[np.float32] | None = None
     acquired: DsaSeries = field(init=False)
     """The run as it was handed in."""
 
@@ -98,9 +99,21 @@ class RunState:
         if self.cancel():
             raise Cancelled
 
+    def course(self) -> npt.NDArray[np.float32] | None:
+        """What the frames tell beside their peak, ``(4, H, W)``, worked out once; None where they are too few."""
+        from ClaireDSALib.models.vessel_sequence import course_of_run
+
+        if self._course is None and self.opacity_frames is not None and self.series.n_frames >= _FEWEST_FOR_COURSE:
+            self._course = course_of_run(self.opacity_frames, self.series.times_s)
+        return self._course
+
+    def forget_course(self) -> None:
+        """The frames have changed."""
+        self._course = None
+
     def release(self) -> None:
         """Let go of the frames, which no later step reads; what was found stays."""
-        self.series, self.opacity_frames, self.small = self.acquired, None, None
+        self.series, self.opacity_frames, self.small, self._course = self.acquired, None, None, None
 
     def report(self) -> RunReport:
         return RunReport(
@@ -255,6 +268,7 @@ def grade(state: RunState) -> None:
                 bundle,
                 state.settings,
                 state.series.valid_region,
+                course=state.course(),
                 evidence=state.evidence,
                 subtracted=state.series.subtraction_state == "subtracted",
             )
@@ -386,6 +400,9 @@ STEPS: tuple[tuple[str, Callable[[RunState], None]], ...] = (
     ("perfusion", map_perfusion),
 )
 
+_FEWEST_FOR_COURSE = 3
+"""The first is the mask, and fewer than two others have no course of time."""
+
 _MIN_SEQUENCE = 4
 """Fewer frames show no passage of contrast."""
 
@@ -430,6 +447,7 @@ def _vessels_by_network(state: RunState, bundle: str) -> Vessels:
         state.series.valid_region,
         frames=state.opacity_frames,
         times_s=state.series.times_s,
+        course=state.course(),
     )
     mask = found.mask("vessel")
     centerline = segmentation.centerline_of(mask)
@@ -532,6 +550,7 @@ def _correct_motion(state: RunState, method: Method) -> None:
         return
     state.opacity_frames = result.frames.held() if isinstance(result.frames, CorrectedFrames) else result.frames
     state.motion = result.method
+    state.forget_course()
     state.add("motion_shifts", np.asarray(result.shifts, np.float32), "(T, 2) float32 (row, column) shift, px")
 
 

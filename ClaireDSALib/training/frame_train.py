@@ -129,6 +129,7 @@ def _teach_quality(out: Path, data: Path, settings: FrameFitSettings, report: Ca
 def _graded(reader: Any, data: Path, split: str) -> Iterator[tuple[Any, Any, int, str]]:
     """Numbers, probabilities by the picture, grade and patient of every run of a split whose frames are known."""
     from ClaireDSALib.training.quality_data import records
+    from ClaireDSALib.training.quality_evaluate import known_times
     from ClaireDSALib.training.quality_rule import grade_of_record
 
     for record in records(data):
@@ -138,10 +139,11 @@ def _graded(reader: Any, data: Path, split: str) -> Iterator[tuple[Any, Any, int
             if "evidence" not in arrays or "peak" not in arrays:
                 continue
             evidence, opacity, region = arrays["evidence"], arrays["peak"].astype(np.float32), arrays["region"]
+            times = known_times(arrays, opacity)
         if opacity.min() == opacity.max():
             continue
         stored = record["labels"]["subtraction"] == "subtracted"
-        picture = reader.read(opacity, None if region.all() else region).probabilities
+        picture = reader.read(opacity, None if region.all() else region, times=times).probabilities
         numbers = np.append(evidence, float(stored))
         yield numbers, picture, GRADES.index(grade_of_record(record)), str(record["patient"])
 

@@ -13,6 +13,8 @@ import numpy as np
 from ClaireDSALib.dsa.frame_evidence import frame_evidence
 from ClaireDSALib.dsa.projection import brightest
 from ClaireDSALib.dsa.subtraction import subtract, subtracted_minip
+from ClaireDSALib.models.vessel_input import RELATIVE_RANGE, strongest_opacity
+from ClaireDSALib.models.vessel_sequence import course_of_run
 from ClaireDSALib.simulator.as_series import series_of
 from ClaireDSALib.training.simulated_set import UNSEEN_LOOK, draw_look, draw_patient, draw_split, simulate_missing
 
@@ -58,13 +60,13 @@ def make_label_set(
 ) -> Path:
     """Simulate what is missing and return the folder; patients stand in the index completely or not at all.
 
-    Every run becomes ``runs/<seed>_<run>.npz`` with ``minip`` (H, W), ``region`` (H, W) bool, ``vessels``
-    (3, H, W) bool (vessel, artery, vein; only what the MinIP can show); where the run can be subtracted ``peak``
-    (H, W) float16, its peak opacity as the analysis would compute it, and of three frames or more ``evidence`` (28,)
-    float32, see :func:`~ClaireDSALib.dsa.frame_evidence.frame_evidence`; where it is stored unsubtracted, with more
-    than one frame, ``brightest`` (H, W), its largest value over time. A run that is stored unsubtracted
-    and can be subtracted stands in the index twice, as ``picture`` ``minip`` and ``subtracted``: the analysis
-    looks at both.
+    Every run becomes ``runs/<seed>_<run>.npz`` with ``minip`` (H, W), ``region`` (H, W) bool and ``vessels``
+    (3, H, W) bool (vessel, artery, vein; only what the MinIP can show). Where the run can be subtracted, there is
+    ``peak`` (H, W) float16, its peak opacity as the analysis would compute it, and of three frames or more ``course``
+    (4, H, W) float16, what they tell beside it relative to its 99.5th percentile, and ``evidence`` (28,) float32, see
+    :func:`~ClaireDSALib.dsa.frame_evidence.frame_evidence`. Where it is stored unsubtracted, with more than one frame,
+    there is ``brightest`` (H, W), its largest value over time. A run that is stored unsubtracted and can be subtracted
+    stands in the index twice, as ``picture`` ``minip`` and ``subtracted``: the analysis looks at both.
 
     Raises
     ------
@@ -129,4 +131,6 @@ def _pictures(run: Run) -> dict[str, Any]:
         evidence = frame_evidence(frames, run.region)
         if evidence is not None:
             pictures["evidence"] = evidence
+            course = course_of_run(frames, series.times_s) / strongest_opacity(pictures["peak"].astype(np.float32))
+            pictures["course"] = np.clip(course, *RELATIVE_RANGE).astype(np.float16)
     return pictures

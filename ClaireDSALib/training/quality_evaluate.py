@@ -142,7 +142,7 @@ def _grades(reader: QualityReader, sets: Sequence[Path], split: str) -> tuple[An
                 if "peak" not in arrays:
                     continue
                 opacity, region = arrays["peak"].astype(np.float32), arrays["region"]
-                evidence, times = arrays.get("evidence"), _times(arrays, opacity)
+                evidence, times = arrays.get("evidence"), known_times(arrays, opacity)
             if opacity.min() == opacity.max():  # the analysis refuses such a picture, and no grade is given
                 continue
             valid, stored = None if region.all() else region, record["labels"]["subtraction"] == "subtracted"
@@ -168,7 +168,7 @@ def _vessels(
                 if "peak" not in arrays or not arrays["vessels"][0].any():
                     continue
                 opacity, region, truth = arrays["peak"].astype(np.float32), arrays["region"], arrays["vessels"][0]
-                times = _times(arrays, opacity)
+                times = known_times(arrays, opacity)
             valid = None if region.all() else region
             mask = reader.read(opacity, valid, times=times).mask()
             line = {
@@ -183,7 +183,7 @@ def _vessels(
     return scores
 
 
-def _times(arrays: Any, opacity: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
+def known_times(arrays: Any, opacity: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
     """What the frames tell beside their peak, in the unit of ``opacity``, where the set keeps it."""
     if "course" in arrays:
         return arrays["course"].astype(np.float32) * np.float32(np.percentile(opacity, 99.5))

@@ -14,11 +14,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ClaireDSALib.models.networks.quality_net import QualityNet
 from ClaireDSALib.models.quality_input import WORK_PX
 from ClaireDSALib.training.quality_data import QualityExample
+from ClaireDSALib.training.weight_average import running_mean
 
 _MEDIUM_PX, _SMALL_PX = 384, 256
 """Sides of cheaper views: part of the picture at the final scale, and all of it at half the scale."""
@@ -90,7 +90,7 @@ def fit(
     torch.manual_seed(settings.seed)
     network = (network or QualityNet()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     assert network is not None
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average), use_buffers=True)
+    averaged = running_mean(network, settings.average)
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     state: dict[str, Any] = {"step": 0, "spent_s": 0.0}
     if checkpoint.exists():

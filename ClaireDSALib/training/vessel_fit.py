@@ -14,11 +14,11 @@ import numpy.typing as npt
 import torch
 from monai.losses import DiceLoss
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ClaireDSALib.models.networks.vessel_net import VesselNet
 from ClaireDSALib.training.vessel_examples import VesselExample
 from ClaireDSALib.training.vessel_patches import draw_batch
+from ClaireDSALib.training.weight_average import running_mean
 
 _MULTIPLE = 32
 _SEVERE_WEIGHT = 0.35
@@ -92,7 +92,7 @@ def fit(
     n_channels = int(getattr(network, "in_channels", 1))
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     loss_function = DiceAndCrossEntropy()
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average), use_buffers=True)
+    averaged = running_mean(network, settings.average)
     state: dict[str, Any] = {"step": 0, "best": -1.0, "weights": network.state_dict(), "spent_s": 0.0}
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=settings.device, weights_only=True)

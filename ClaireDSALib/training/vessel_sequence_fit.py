@@ -14,12 +14,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ClaireDSALib.models.networks.cave import CaveTemporalUNet
 from ClaireDSALib.models.vessel_sequence import MAX_FRAMES
 from ClaireDSALib.training.vessel_examples import VesselExample
 from ClaireDSALib.training.vessel_set import unpacked
+from ClaireDSALib.training.weight_average import running_mean
 
 WIDTHS, KERNEL, LAYERS = (8, 16, 32, 48, 64), 1, 2
 """Slim enough for a CPU; pointwise gates, because the recurrent cells cost most."""
@@ -100,7 +100,7 @@ def fit_sequence(
     train = list(train)
     network = network or CaveTemporalUNet(2, KERNEL, LAYERS, WIDTHS, "batch")
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average), use_buffers=True)
+    averaged = running_mean(network, settings.average)
     state: dict[str, Any] = {"step": 0, "best": -1.0, "weights": network.state_dict(), "spent_s": 0.0}
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)

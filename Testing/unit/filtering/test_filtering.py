@@ -38,7 +38,7 @@ class _Models:
     def __init__(self, present):
         self._present = iter(present)
 
-    def classify(self, minip, bundle, settings, valid_region=None, *, subtracted=None, subtraction_state="unknown"):
+    def classify(self, minip, bundle, settings, **_given):
         present = next(self._present)
         first = {name: classes[0] for name, classes in _CLASSES.items()} | {
             "contrast_fluid": "present" if present else "absent"

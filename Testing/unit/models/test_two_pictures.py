@@ -13,7 +13,13 @@ pytest.importorskip("torch", reason="torch is not installed")
 from ClaireDSALib.models.bundle import Bundle, open_bundle
 from ClaireDSALib.models.classifier import Classifier, load_classifier
 from ClaireDSALib.models.errors import BundleError
-from ClaireDSALib.models.two_pictures import NINE_LABEL_CHOICE, PictureChoice
+from ClaireDSALib.models.preprocessing import prepare
+from ClaireDSALib.models.two_pictures import (
+    NINE_LABEL_CHOICE,
+    BrightestReading,
+    PictureChoice,
+    read_off_brightest,
+)
 from Testing.unit.models.tiny_bundle import write_tiny_bundle
 from Testing.unit.models.tiny_pictures import a_minip
 
@@ -49,6 +55,39 @@ def test_each_label_comes_from_the_picture_that_shows_it(a_classifier: Classifie
             np.testing.assert_array_equal(cam, source.cams[label.name][cls])
     assert both.label("motion_artefact").probabilities != alone.label("motion_artefact").probabilities
     assert both.out_of_distribution == alone.out_of_distribution
+
+
+def test_devices_are_read_finer_off_the_picture_without_contrast(a_classifier: Classifier) -> None:
+    stored, light = two_pictures()
+    how = NINE_LABEL_CHOICE.brightest["device"]
+    found = a_classifier.classify(stored, brightest=light, subtraction_state="unsubtracted").label("device")
+    spec = dataclasses.replace(a_classifier.bundle.input_spec, size_px=how.size_px)
+    place = a_classifier.bundle.labels.slice_of("device")
+    expected = a_classifier.run_prepared(prepare(light, spec)[None]).probabilities[0, place]
+    assert found.picture == "brightest"
+    assert found.probabilities == pytest.approx((expected / expected.sum()).tolist(), abs=1e-6)
+    alone = a_classifier.classify(stored, brightest=light, subtraction_state="subtracted")
+    assert not alone.label("device").answered
+
+
+def test_the_temperature_of_the_brightest_picture_makes_it_less_or_more_sure(a_classifier: Classifier) -> None:
+    stored, light = two_pictures()
+    outputs = a_classifier.classify(light)
+    probabilities = {}
+    for temperature in (0.5, 1.0, 4.0):
+        choice = PictureChoice(brightest={"device": BrightestReading(96, temperature)})
+        found = read_off_brightest(a_classifier.classify(stored), {96: outputs}, choice).label("device")
+        probabilities[temperature] = max(found.probabilities)
+        assert found.predicted == outputs.label("device").predicted
+    assert probabilities[0.5] > probabilities[1.0] > probabilities[4.0] > 0.5
+    assert probabilities[1.0] == pytest.approx(max(outputs.label("device").probabilities))
+
+
+def test_a_reading_off_the_brightest_picture_is_checked() -> None:
+    with pytest.raises(ValueError, match="positive temperature"):
+        BrightestReading(96, 0.0)
+    with pytest.raises(ValueError, match="at once"):
+        PictureChoice(subtracted=("side",), brightest={"side": BrightestReading(96)})
 
 
 def test_a_subtracted_run_is_read_off_its_one_picture(a_classifier: Classifier) -> None:
@@ -104,7 +143,7 @@ def test_the_analysis_reads_both_pictures_and_no_rule_fails_for_want_of_an_answe
     )  # fmt: skip
     report = analyze([series_of(run)], wanted, models=models).report.runs[0]
     assert {x.name: x.picture for x in report.labels}["motion_artefact"] == "subtracted_minip"
-    assert {x.name: x.picture for x in report.labels}["device"] == "minip"
+    assert {x.name: x.picture for x in report.labels}["device"] == "brightest"
     report = analyze([series_of(maskless)], severe, models=models).report.runs[0]
     assert report.label("motion_artefact").predicted == "not_answered"
     assert report.suitability.suitable

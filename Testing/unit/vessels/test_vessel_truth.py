@@ -100,7 +100,9 @@ def test_a_simulated_set_holds_peak_and_truth_and_is_continued_not_repeated(tmp_
     examples = load_examples(tmp_path)
     assert examples
     for one in examples:
-        assert one.image.shape == (3, 64, 64)
+        assert one.image.shape == (5, 64, 64)
+        assert one.times is not None
+        assert one.times.shape == (4, 64, 64)
         assert one.truth.dtype == bool
         np.testing.assert_array_equal(one.truth[0], one.truth[1] | one.truth[2])
     values = np.linspace(-0.5, 1.5, 50)
