@@ -36,7 +36,9 @@ class LabelTable:
         self._table.setRowCount(len(labels))
         for row, label in enumerate(labels):
             self._table.setItem(row, 0, qt.QTableWidgetItem(words.plain(label.name)))
-            self._table.setItem(row, 1, qt.QTableWidgetItem(words.plain(label.predicted)))
+            answer = qt.QTableWidgetItem(words.plain(label.predicted))
+            answer.setToolTip(label.source)
+            self._table.setItem(row, 1, answer)
             _bar(self._table, row, 2, max(label.probabilities) if label.answered else 0.0)
             self._table.setItem(row, 3, qt.QTableWidgetItem(_review_text(overrides.get(label.name))))
         if selected in self._names:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from ClaireDSALib.dsa.frame_noise import noise_of, thinned_frames
+from ClaireDSALib.dsa.frame_noise import noise_of, sampled_frames, thinned_frames
 from ClaireDSALib.dsa.opacity_frames import OpacityFrames, held, iter_opacity
 
 _FRAME_PERCENTILES = (90.0, 95.0, 97.0, 99.0, 99.7)
@@ -44,11 +44,12 @@ def frame_evidence(
 ) -> npt.NDArray[np.float32] | None:
     """Numbers on motion and noise of a run: ``(28,)`` float32, natural logarithms of opacities; see ``FEATURES``.
 
-    The opacity of every frame but the first is averaged over cells of about a millimetre, and the median of the frame
-    is taken off. ``brightest_frame_q`` and ``median_frame_q`` are the largest and the median over the frames of the
-    q-th percentile of how much brighter than the mask a cell is; ``darkest_frame_q`` is the largest of how much darker.
-    ``trough_q`` and ``peak_q`` are percentiles of the brightest and darkest value of each cell over time. ``noise_q``
-    are percentiles of the noise of a pixel, ``noise_of_cells`` that of a cell.
+    The opacity of every frame but the first (of a long run, of 16 evenly spaced) is averaged over cells of about a
+    millimetre, and the median of the frame is taken off. ``brightest_frame_q`` and ``median_frame_q`` are the largest
+    and the median over the frames of the q-th percentile of how much brighter than the mask a cell is;
+    ``darkest_frame_q`` is the largest of how much darker. ``trough_q`` and ``peak_q`` are percentiles of the brightest
+    and darkest value of each cell over time. ``noise_q`` are percentiles of the noise of a pixel, ``noise_of_cells``
+    that of a cell.
 
     Parameters
     ----------
@@ -97,13 +98,13 @@ def _places(shape: tuple[int, ...], valid_region: npt.NDArray[np.bool_] | None) 
 
 
 def _cells(frames: OpacityFrames, places: npt.NDArray[np.intp]) -> Iterator[npt.NDArray[np.float32]]:
-    """Mean opacity (n,) of the cells in every frame but the first."""
+    """Mean opacity (n,) of the cells in the frames that are looked at."""
     flat = places.reshape(-1)
     if (there := held(frames)) is not None:
-        for number in range(1, frames.shape[0]):
+        for number in sampled_frames(frames.shape[0]):
             yield there.courses(flat, slice(number, number + 1)).reshape(places.shape).mean(axis=1)
         return
-    for frame in iter_opacity(frames, indices=range(1, frames.shape[0])):
+    for frame in iter_opacity(frames, indices=sampled_frames(frames.shape[0])):
         yield frame.reshape(-1)[flat].reshape(places.shape).mean(axis=1)
 
 

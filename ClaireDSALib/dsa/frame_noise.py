@@ -12,6 +12,9 @@ from ClaireDSALib.dsa.opacity_frames import Opacity, OpacityFrames, held, iter_o
 THINNING = 4
 """Noise is measured at every fourth row and column: neighbours tell the same."""
 
+MOST_FRAMES = 16
+"""Frames that are looked at, evenly spaced: as many as the runs that networks learn from have at most."""
+
 BLOCK = 4
 """Side of the blocks, in thinned pixels, over which it is averaged."""
 
@@ -24,8 +27,9 @@ _DEVIATION_OF_DIFFERENCE = float(np.sqrt(np.pi) / 2)
 def mean_and_noise(frames: OpacityFrames) -> tuple[Opacity, Opacity]:
     """Opacity of the mean frame and the standard deviation of one frame's noise, for every pixel.
 
-    The first frame, as a rule the mask, is left out. Noise is the mean absolute difference of consecutive frames over
-    blocks of 16 x 16 pixels, in the quieter quarter of the pairs; pairs of equal frames do not count.
+    The first frame, as a rule the mask, is left out; of a long run ``MOST_FRAMES`` are taken. Noise is the mean
+    absolute difference of consecutive frames over blocks of 16 x 16 pixels, in the quieter quarter of the pairs; pairs
+    of equal frames do not count.
 
     Parameters
     ----------
@@ -46,7 +50,7 @@ def mean_and_noise(frames: OpacityFrames) -> tuple[Opacity, Opacity]:
     if frames.shape[0] < 2:
         msg = f"a mean needs a frame after the first, which is as a rule the mask; got {frames.shape[0]} frames"
         raise ValueError(msg)
-    later = range(1, frames.shape[0])
+    later = sampled_frames(frames.shape[0])
     if held(frames) is not None:
         return mean_opacity(frames, later), noise_of(thinned_frames(frames), frames.shape[1:])
     total, thinned = np.zeros(frames.shape[1:], np.float64), []
@@ -56,15 +60,22 @@ def mean_and_noise(frames: OpacityFrames) -> tuple[Opacity, Opacity]:
     return (total / len(later)).astype(np.float32), noise_of(iter(thinned), frames.shape[1:])
 
 
+def sampled_frames(n_frames: int) -> list[int]:
+    """Numbers of the frames that are looked at: all but the first, or ``MOST_FRAMES`` of them evenly spaced."""
+    count = min(MOST_FRAMES, n_frames - 1)
+    return [int(number) for number in np.linspace(1, n_frames - 1, count).round()]
+
+
 def thinned_frames(frames: OpacityFrames) -> Iterator[npt.NDArray[np.float32]]:
-    """Every frame but the first at every fourth row and column."""
+    """The frames of :func:`sampled_frames` at every fourth row and column."""
+    later = sampled_frames(frames.shape[0])
     if (there := held(frames)) is None:
-        for frame in iter_opacity(frames, indices=range(1, frames.shape[0])):
+        for frame in iter_opacity(frames, indices=later):
             yield frame[::THINNING, ::THINNING]
         return
     places = np.arange(np.prod(frames.shape[1:])).reshape(frames.shape[1:])[::THINNING, ::THINNING]
-    for course in there.courses(places.reshape(-1), slice(1, None)):
-        yield course.reshape(places.shape)
+    for number in later:
+        yield there.courses(places.reshape(-1), slice(number, number + 1)).reshape(places.shape)
 
 
 def noise_of(thinned: Iterator[npt.NDArray[np.float32]], shape: tuple[int, ...]) -> Opacity:

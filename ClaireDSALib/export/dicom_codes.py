@@ -62,6 +62,7 @@ PICTURE_READ = _own("103", "Picture the image property was read off")
 PICTURES: Mapping[str, CodeEntry] = {
     "minip": CodeEntry("113079", "DCM", "Minimum intensity projection"),
     "subtracted_minip": _own("105", "Subtracted minimum intensity projection"),
+    "brightest": CodeEntry("113078", "DCM", "Maximum intensity projection"),
 }
 SUITABILITY = _own("110", "Suitability of the run")
 SUITABLE = _own("111", "Suitable")

@@ -101,7 +101,7 @@ def _base(arrays: Arrays, name: str) -> npt.NDArray[np.uint8]:
     """A projection in its usual window; the MinIP when the one asked for is not there."""
     if name == "subtracted_minip" and name in arrays:
         return pictures.window(arrays[name], *subtracted_window())
-    return pictures.window(arrays["minip"])
+    return pictures.window(arrays.get(name, arrays["minip"]))
 
 
 def _small(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

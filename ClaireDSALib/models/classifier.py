@@ -15,7 +15,7 @@ from ClaireDSALib.models.cam import CAM_METHODS
 from ClaireDSALib.models.engines import Engine, EngineOutputs, make_engine
 from ClaireDSALib.models.errors import BundleError
 from ClaireDSALib.models.known_bundle import load_known
-from ClaireDSALib.models.preprocessing import prepare
+from ClaireDSALib.models.preprocessing import is_picture, prepare
 from ClaireDSALib.models.results import Classification, LabelProbabilities, OutOfDistributionScore
 from ClaireDSALib.models.two_pictures import merged, read_off_brightest, read_off_frames, without_answers
 
@@ -87,7 +87,7 @@ class Classifier:
             MinIP of the run subtracted here; labels are read off it as the bundle says.
         brightest : (H, W) ndarray, optional
             Largest stored value over time, the first frame left out; labels of an unsubtracted run are read off it as
-            the bundle says.
+            the bundle says, unless it shows nothing, as where the detector saturates everywhere.
         evidence : (28,) float ndarray, optional
             What the run's frames tell, see :func:`~ClaireDSALib.dsa.frame_evidence.frame_evidence`; weighed in where
             the bundle can.
@@ -130,7 +130,7 @@ class Classifier:
             return without_answers(stored, choice.hidden)
         if subtraction_state == "unknown":
             return stored
-        if brightest is not None and choice.brightest:
+        if brightest is not None and choice.brightest and is_picture(brightest):
             sizes = {reading.size_px for reading in choice.brightest.values()}
             found = {size: self._classify_one(brightest, how, size) for size in sizes}
             stored = read_off_brightest(stored, found, choice)

@@ -155,3 +155,12 @@ def check_image(image: npt.NDArray[Any]) -> None:
     if low == high:
         msg = f"the picture is constant (every pixel is {low}); there is nothing to classify"
         raise ImageRefusedError(msg)
+
+
+def is_picture(image: npt.NDArray[Any]) -> bool:
+    """Whether :func:`check_image` has nothing against it."""
+    try:
+        check_image(image)
+    except ImageRefusedError:
+        return False
+    return True

@@ -29,6 +29,12 @@ NOT_ANSWERED = "not_answered"
 """Predicted class of a label that no picture of the run can show."""
 
 
+_SOURCES = {
+    "subtracted_minip": "Read off the subtracted picture.",
+    "brightest": "Read off the brightest values over time, which are free of passing contrast.",
+}
+
+
 @dataclass(frozen=True)
 class LabelResult:
     """Calibrated probabilities of one image property; they sum to one over ``classes``."""
@@ -45,6 +51,14 @@ class LabelResult:
     """False when no picture of the run can show it; the probabilities are then equal and mean nothing."""
     over_frames: bool = False
     """True when how the frames differ was weighed in; the map still shows the picture's part."""
+
+    @property
+    def source(self) -> str:
+        """What the answer rests on besides the stored MinIP, for people; empty when that is all."""
+        if not self.answered:
+            return ""
+        frames = "How its frames differ was weighed in." if self.over_frames else ""
+        return " ".join(part for part in (_SOURCES.get(self.picture, ""), frames) if part)
 
 
 @dataclass(frozen=True)

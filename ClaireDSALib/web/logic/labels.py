@@ -162,6 +162,7 @@ def label_item(result: LabelResult, override: Override | None, severity: str) ->
         "wording": wording(result.predicted, top)
         if result.answered
         else "Not answered: no picture of this run can show it.",
+        "source": result.source,
         "severity": severity,
         "has_cam": bool(result.cam_arrays),
         "classes": [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ClaireDSALib.dsa.frame_evidence import FEATURES, frame_evidence
-from ClaireDSALib.dsa.frame_noise import mean_and_noise
+from ClaireDSALib.dsa.frame_noise import mean_and_noise, sampled_frames
 from ClaireDSALib.dsa.mask_choice import MaskChoice
 from ClaireDSALib.dsa.opacity_frames import OpacityArray
 from ClaireDSALib.dsa.projection import brightest
@@ -54,6 +54,18 @@ def test_frames_in_memory_and_streamed_ones_tell_the_same():
     for first, second in zip(mean_and_noise(OpacityArray(opacity)), mean_and_noise(Streamed(opacity)), strict=True):
         np.testing.assert_allclose(first, second, atol=1e-6)
     np.testing.assert_allclose(frame_evidence(OpacityArray(opacity)), frame_evidence(Streamed(opacity)), atol=1e-5)
+
+
+def test_of_long_runs_sixteen_frames_are_looked_at_first_left_out_and_last_taken():
+    assert sampled_frames(2) == [1]
+    assert sampled_frames(17) == list(range(1, 17))
+    many = sampled_frames(200)
+    assert (len(many), many[0], many[-1]) == (16, 1, 199)
+    assert min(np.diff(many)) >= 13
+    opacity = np.zeros((200, 40, 40), np.float32)
+    opacity[many] = 0.5
+    mean, _ = mean_and_noise(OpacityArray(opacity))
+    np.testing.assert_allclose(mean, 0.5)
 
 
 def test_equal_frames_have_no_noise_and_one_frame_has_no_mean():

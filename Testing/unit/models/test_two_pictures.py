@@ -70,6 +70,13 @@ def test_devices_are_read_finer_off_the_picture_without_contrast(a_classifier: C
     assert not alone.label("device").answered
 
 
+def test_a_saturated_brightest_picture_leaves_the_stored_one_to_answer(a_classifier: Classifier) -> None:
+    stored, white = two_pictures()[0], np.full((96, 96), 4095, np.uint16)
+    found = a_classifier.classify(stored, brightest=white, subtraction_state="unsubtracted").label("device")
+    assert found.picture == "minip"
+    assert found.probabilities == a_classifier.classify(stored).label("device").probabilities
+
+
 def test_the_temperature_of_the_brightest_picture_makes_it_less_or_more_sure(a_classifier: Classifier) -> None:
     stored, light = two_pictures()
     outputs = a_classifier.classify(light)
