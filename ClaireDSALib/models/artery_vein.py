@@ -32,19 +32,24 @@ class ArteryVeinReader:
         Bundle folder.
     section : mapping
         Entry ``artery_vein`` of its ``vessels`` section: ``step``, ``decode``, ``size_px``, ``calibration``,
-        ``thresholds``.
+        ``thresholds`` and, where the maps of the picture have a say, ``picture_weight``.
     """
 
     def __init__(self, folder: Path, section: Mapping[str, Any]) -> None:
         artery, vein = (float(t) for t in section["thresholds"])
         self.thresholds = (artery, vein)
         self.size_px = int(section["size_px"])
+        self.picture_weight = float(section.get("picture_weight", 0.0))
         self._calibration = np.asarray(section["calibration"], np.float32)
         self._step = open_session(folder / str(section["step"]))
         self._decode = open_session(folder / str(section["decode"]))
         states = [one for one in self._step.get_inputs() if one.name != "image"]
         self._names = [one.name for one in states]
         self._widths = [int(one.shape[1]) for one in states]
+
+    def joined(self, sequence: npt.NDArray[np.floating], picture: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        """Weighted mean of both networks' probabilities ``(2, H, W)``; the picture knows edges, the sequence times."""
+        return (1.0 - self.picture_weight) * sequence + self.picture_weight * picture
 
     def read(
         self, samples: Iterable[npt.NDArray[np.floating]], strongest: float, shape: tuple[int, ...]

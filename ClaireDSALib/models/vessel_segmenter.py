@@ -136,7 +136,7 @@ class VesselSegmenter:
             by shape and strength alone, and vessels from noise by the peak alone.
         samples : iterable of (h, w) float ndarray, optional
             Opacity of the run one second apart, of any size. Bundles with a network over the frames tell arteries from
-            veins by them, inside the vessels of the picture.
+            veins by them, inside the vessels of the picture, whose own maps may have a say.
 
         Raises
         ------
@@ -148,7 +148,8 @@ class VesselSegmenter:
         maps = 1.0 / (1.0 + np.exp(-np.clip(slope * logits + shift, -30, 30)))
         thresholds = self.thresholds
         if self.artery_vein is not None and samples is not None:
-            maps[1:] = self.artery_vein.read(samples, strongest_opacity(opacity), maps.shape[1:])
+            told = self.artery_vein.read(samples, strongest_opacity(opacity), maps.shape[1:])
+            maps[1:] = self.artery_vein.joined(told, maps[1:])
             thresholds = (thresholds[0], *self.artery_vein.thresholds)
         if valid_region is not None:
             maps[:, ~valid_region] = 0.0

@@ -16,6 +16,7 @@ from ClaireDSALib.models.bundle import read_metadata
 from ClaireDSALib.models.networks.cave import RECURRENT, CaveTemporalUNet
 from ClaireDSALib.models.onnx_export import export_traced
 from ClaireDSALib.models.vessel_input import strongest_opacity
+from ClaireDSALib.models.vessel_segmenter import VesselSegmenter
 from ClaireDSALib.models.weights import save_weights
 from ClaireDSALib.training.vessel_bundle import set_choices
 from ClaireDSALib.training.vessel_choices import THRESHOLDS, platt
@@ -24,6 +25,9 @@ from ClaireDSALib.training.vessel_scores import dice
 
 STEP_FILE, DECODE_FILE = "models/artery_vein_step.onnx", "models/artery_vein_decode.onnx"
 WEIGHTS_FILE = "models/artery_vein.safetensors"
+
+PICTURE_WEIGHTS = (0.0, 0.25, 0.5, 0.75)
+"""Say of the picture's network about which vessel is which; one is chosen on validation runs."""
 
 
 def add_artery_vein(network: CaveTemporalUNet, folder: Path, size_px: int) -> None:
@@ -50,13 +54,14 @@ def add_artery_vein(network: CaveTemporalUNet, folder: Path, size_px: int) -> No
         "size_px": size_px,
         "calibration": [[1.0, 0.0]] * 2,
         "thresholds": [0.5, 0.5],
+        "picture_weight": 0.0,
         "network": {"type": "CaveTemporalUNet", "arguments": arguments | {"norm": network.norm}},
     }
     set_choices(folder, artery_vein=entry)
 
 
 def choose_artery_vein(folder: Path, validation: Sequence[VesselExample]) -> dict[str, Any]:
-    """Choose calibration and thresholds on validation runs, inside their true vessels, and write them down.
+    """Choose calibration, thresholds and the picture's say on validation runs, inside their true vessels.
 
     Parameters
     ----------
@@ -68,7 +73,7 @@ def choose_artery_vein(folder: Path, validation: Sequence[VesselExample]) -> dic
     Returns
     -------
     dict
-        ``calibration``, ``thresholds`` and ``dice`` of artery and vein inside the true vessels.
+        ``calibration``, ``thresholds``, ``picture_weight`` and ``dice`` of artery and vein inside the true vessels.
 
     Raises
     ------
@@ -80,24 +85,35 @@ def choose_artery_vein(folder: Path, validation: Sequence[VesselExample]) -> dic
         msg = "thresholds of arteries and veins need validation runs with frames and vessels; there is none"
         raise ValueError(msg)
     entry = dict(read_metadata(folder)["vessels"]["artery_vein"]) | {"calibration": [[1.0, 0.0]] * 2}
-    reader = ArteryVeinReader(folder, entry)
+    reader, segmenter = ArteryVeinReader(folder, entry), VesselSegmenter(folder)
     logits = [_logit(_read(reader, one)) for one in usable]
-    calibration, thresholds, reached = [], [], []
+    pictures = [segmenter.segment(one.opacity.astype(np.float32), times=one.absolute_times()).maps for one in usable]
+    calibration, sequences, seen, truths = [], [], [], []
     for channel in (0, 1):
         values = [one[channel][run.truth[0]] for one, run in zip(logits, usable, strict=True)]
-        truths = [run.truth[channel + 1][run.truth[0]] for run in usable]
-        slope, shift = platt(np.concatenate(values), np.concatenate(truths))
-        maps = [1 / (1 + np.exp(-(slope * one + shift))) for one in values]
-        score, threshold = max(
-            (float(np.nanmean([dice(m >= t, truth) for m, truth in zip(maps, truths, strict=True)])), t)
-            for t in THRESHOLDS
-        )
+        truths.append([run.truth[channel + 1][run.truth[0]] for run in usable])
+        slope, shift = platt(np.concatenate(values), np.concatenate(truths[-1]))
+        sequences.append([1 / (1 + np.exp(-(slope * one + shift))) for one in values])
+        seen.append([maps[channel + 1][run.truth[0]] for maps, run in zip(pictures, usable, strict=True)])
         calibration.append([round(slope, 4), round(shift, 4)])
-        thresholds.append(threshold)
-        reached.append(round(score, 4))
-    chosen = {"calibration": calibration, "thresholds": thresholds}
+    options = []
+    for weight in PICTURE_WEIGHTS:
+        found = [_best_threshold(*one, weight) for one in zip(sequences, seen, truths, strict=True)]
+        options.append((float(np.mean([score for score, _ in found])), -weight, found))
+    _, minus, found = max(options)
+    thresholds = [threshold for _, threshold in found]
+    chosen = {"calibration": calibration, "thresholds": thresholds, "picture_weight": abs(minus)}
     set_choices(folder, artery_vein=entry | chosen)
-    return chosen | {"dice": reached}
+    return chosen | {"dice": [round(score, 4) for score, _ in found]}
+
+
+def _best_threshold(sequences: Any, pictures: Any, truths: Any, weight: float) -> tuple[float, float]:
+    """Best mean Dice over runs of a weighted mean of probabilities, and the threshold that gives it."""
+    maps = [(1 - weight) * sequence + weight * picture for sequence, picture in zip(sequences, pictures, strict=True)]
+    return max(
+        (float(np.nanmean([dice(one >= t, truth) for one, truth in zip(maps, truths, strict=True)])), t)
+        for t in THRESHOLDS
+    )
 
 
 def export_step(network: CaveTemporalUNet, path: Path) -> None:

@@ -108,7 +108,7 @@ def _add_sequence(data: Path, out: Path, settings: dict[str, Any], report: Calla
     torch.set_num_threads(1)
     parts = []
     for split in ("train", "validation"):
-        runs = load_examples(data, split, times=False, frames=True)
+        runs = load_examples(data, split, frames=True)
         still = [one for one in runs if one.frames is not None and (one.facts or {}).get("motion") != "severe"]
         parts.append([one for one in still if one.truth[0].any()])
     train, validation = parts

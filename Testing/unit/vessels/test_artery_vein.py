@@ -12,6 +12,7 @@ pytest.importorskip("monai", reason="the vessel network is MONAI's U-Net")
 
 from ClaireDSALib.dsa.opacity_frames import OpacityArray  # noqa: E402
 from ClaireDSALib.models.artery_vein import ArteryVeinReader  # noqa: E402
+from ClaireDSALib.models.bundle import read_metadata  # noqa: E402
 from ClaireDSALib.models.networks.cave import CaveTemporalUNet  # noqa: E402
 from ClaireDSALib.models.networks.vessel_net import VesselNet  # noqa: E402
 from ClaireDSALib.models.vessel_segmenter import VesselSegmenter  # noqa: E402
@@ -216,3 +217,20 @@ def _dices(runs):
 def test_a_sequence_network_needs_the_bundle_it_belongs_to(tmp_path):
     with pytest.raises(ValueError, match="is no vessel bundle"):
         train_and_write(tmp_path, tmp_path / "nothing", network="sequence")
+
+
+def test_the_picture_has_the_say_it_was_given(tmp_path):
+    folder = tmp_path / "dsa_vessels"
+    write_vessel_bundle(VesselNet((4, 8, 8, 8, 8, 4), in_channels=5).eval(), folder)
+    add_artery_vein(CaveTemporalUNet(2, 1, 2, (4, 4, 8, 8, 8), "batch").eval(), folder, 32)
+    opacity = np.random.default_rng(0).random((64, 64)).astype(np.float32)
+    samples = [opacity * level for level in (0.3, 1.0, 0.5)]
+    entry = read_metadata(folder)["vessels"]["artery_vein"]
+    maps = {}
+    for weight in (0.0, 0.25, 1.0):
+        set_choices(folder, artery_vein=entry | {"picture_weight": weight})
+        maps[weight] = VesselSegmenter(folder).segment(opacity, samples=samples).maps
+    picture = VesselSegmenter(folder).segment(opacity).maps
+    np.testing.assert_allclose(maps[1.0], picture, atol=1e-6)
+    np.testing.assert_allclose(maps[0.25][1:], 0.75 * maps[0.0][1:] + 0.25 * picture[1:], atol=1e-6)
+    np.testing.assert_array_equal(maps[0.0][0], picture[0], err_msg="vessels are the picture's in any case")
