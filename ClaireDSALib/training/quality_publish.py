@@ -33,8 +33,8 @@ what we could read of the paper does not say it:
   flows from the grade into the mask;
 - joint loss: Dice + binary cross entropy of the vessels + cross entropy of the grade (label smoothing 0.05), equally
   weighted; the quality head is fitted once more at the end on fixed features;
-- input: relative opacity of the subtracted picture, 512 px on the longer side; three grades and their rule; the related
-  patent's random forest is left out."""
+- input: relative opacity of the subtracted picture, 512 px on the longer side, and what the frames tell; three grades
+  and their rule; the related patent's random forest is left out."""
 
 
 def publish_quality(
@@ -132,6 +132,7 @@ the abstract, with {count:,} parameters (at most {LARGEST_PARAMETERS:,} were all
 ## Input and output
 
 Peak opacity of a run (subtracted, contrast positive), relative to its 99.5th percentile, 512 px on the longer side.
+{_of_frames(section)}
 Output in one pass: probabilities of good, acceptable and poor (temperature {section["temperature"]}), and the
 probability of a vessel at 512 px, brought to the run's own size (threshold {section["threshold"]}).
 
@@ -169,6 +170,19 @@ intervals; those of the vessels and "by patient" draw whole patients.
 
 {notes}
 """
+
+
+def _of_frames(section: Mapping[str, Any]) -> str:
+    """Words on what the bundle takes from the frames."""
+    words = ""
+    if len(section.get("inputs", ())) > 1:
+        words += """Beside it, where the frames are known: the peak of the early and late part of the passage, the mean
+frame, and the opacity from which a vessel can be told from noise; without frames these are 0. """
+    if section.get("frames"):
+        words += f"""The grade is also judged by small networks over 28 numbers of the frames (their noise, and how much
+brighter and darker than the mask they become), against which the picture's answer is weighed with
+{section["frames"]["picture_weight"]:g}. """
+    return f"{words}\n" if words else ""
 
 
 def _shown(one: Estimate) -> str:

@@ -118,8 +118,8 @@ def _card(
 
 Peak opacity of a run over time (subtracted, contrast positive), relative to its 99.5th percentile; beside it, where
 the frames are known, the peak of the early part of the passage (up to 2 s after contrast arrives) and of the late part
-(from 5 s on). Without frames both are 0. The longer side is brought into the range {section["work_px"][0]} to
-{section["work_px"][1]} px.{_over_time(section)}
+(from 5 s on){_noise(section)}. Without frames these are 0. The longer side is brought into the range
+{section["work_px"][0]} to {section["work_px"][1]} px.{_over_time(section)}
 
 Output: probability of vessel, artery and vein for every pixel of the run; arteries and veins may overlap. Probabilities
 are calibrated, and thresholds ({vessel}, {artery}, {vein}) and cleaning (pieces below {cleaning["smallest_fraction"]:g}
@@ -149,6 +149,14 @@ Called vessel in runs without contrast: {100 * first.false_fraction:.2f} % of th
 """
 
 
+def _noise(section: Mapping[str, Any]) -> str:
+    """Words on mean and noise, when the bundle takes them."""
+    if "limit" not in section.get("inputs", ()):
+        return ""
+    return """, the opacity of the mean frame, and the opacity from which a vessel can be told
+from noise (two standard deviations of one frame's noise, at least 0.04; `ClaireDSALib/dsa/frame_noise.py`)"""
+
+
 def _over_time(section: Mapping[str, Any]) -> str:
     """Words on the network over the frames, when the bundle has one."""
     apart = section.get("artery_vein")
@@ -157,7 +165,8 @@ def _over_time(section: Mapping[str, Any]) -> str:
     artery, vein = apart["thresholds"]
     return f""" Where the frames are known, a recurrent network of CAVE's design (per-frame
 encoder, two-layer ConvGRU at five scales; Su et al. 2024) sees them one second apart at {apart["size_px"]} px and tells
-arteries from veins (thresholds {artery} and {vein}); the vessels stay those of the picture."""
+arteries from veins (thresholds {artery} and {vein}); the vessels stay those of the picture, whose own maps of arteries
+and veins are weighed in with {apart.get("picture_weight", 0.0):g}."""
 
 
 def _framed(section: Mapping[str, Any]) -> str:
