@@ -151,9 +151,14 @@ def _project_array(
     functions: dict[str, Callable[[], npt.NDArray[Any]]] = {
         "min": lambda: part.min(axis=0),
         "max": lambda: part.max(axis=0),
-        "mean": lambda: (part.sum(axis=0, dtype=np.uint64) / len(part)).astype(np.float32),
+        "mean": lambda: (part.sum(axis=0, dtype=_sum_type(part)) / np.float32(len(part))).astype(np.float32),
     }
     return {kind: functions[kind]() for kind in kinds}
+
+
+def _sum_type(frames: npt.NDArray[Any]) -> type[np.unsignedinteger]:
+    """The narrowest type that holds the sum of all frames, which is added up in half the time where 32 bits do."""
+    return np.uint32 if len(frames) * np.iinfo(frames.dtype).max <= np.iinfo(np.uint32).max else np.uint64
 
 
 @dataclass(frozen=True)
