@@ -105,7 +105,6 @@ def _enlarged(blocks: npt.NDArray[np.float32], shape: tuple[int, ...]) -> Opacit
     from PIL import Image
 
     side = THINNING * BLOCK
-    box = (0.0, 0.0, shape[1] / side, shape[0] / side)
-    box = (0.0, 0.0, min(box[2], blocks.shape[1]), min(box[3], blocks.shape[0]))
+    box = (0.0, 0.0, min(shape[1] / side, blocks.shape[1]), min(shape[0] / side, blocks.shape[0]))
     source = Image.fromarray(np.ascontiguousarray(blocks))
     return np.asarray(source.resize((shape[1], shape[0]), Image.Resampling.BILINEAR, box=box), np.float32)

@@ -91,7 +91,7 @@ def project(
 
 
 def brightest(series: DsaSeries, *, workers: int | None = None) -> npt.NDArray[np.unsignedinteger]:
-    """Largest stored value over time: what contrast passes is seen without it.
+    """Largest stored value over time, in which no passing contrast is left.
 
     The first frame, as a rule the mask, is left out, since devices may have moved after it; of a run of one frame it is
     that frame.
