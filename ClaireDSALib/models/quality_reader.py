@@ -85,11 +85,10 @@ class QualityReader:
         self.threshold = float(section["threshold"])
         self.cleaning = Cleaning.from_dict(section.get("cleaning", {}))
         self._temperature = float(section["temperature"])
-        inputs = tuple(section.get("inputs", ("peak",)))
-        if inputs not in INPUTS:
-            msg = f"bundle {folder.name!r} takes {list(inputs)}; this program can give {[list(i) for i in INPUTS]}"
+        self.inputs = tuple(section.get("inputs", ("peak",)))
+        if self.inputs not in INPUTS:
+            msg = f"bundle {folder.name!r} takes {list(self.inputs)}; this program can give {[list(i) for i in INPUTS]}"
             raise BundleError(msg)
-        self._n_channels = len(inputs)
         self._session = open_session(folder / str(section["onnx"]))
         self.frames = FrameReader(folder, section["frames"]) if section.get("frames") else None
         if self.frames is not None and self.frames.classes != GRADES:
@@ -99,7 +98,7 @@ class QualityReader:
     @property
     def uses_times(self) -> bool:
         """Whether what the frames tell beside their peak helps this bundle."""
-        return self._n_channels > 1
+        return len(self.inputs) > 1
 
     def read(
         self,
@@ -130,7 +129,7 @@ class QualityReader:
         ImageRefusedError
             For a picture that cannot be read.
         """
-        prepared = prepare_quality(opacity, times=times, n_channels=self._n_channels, valid_region=valid_region)
+        prepared = prepare_quality(opacity, times=times, n_channels=len(self.inputs), valid_region=valid_region)
         vessels, quality = self._session.run(["vessels", "quality"], {"image": prepared.image})
         chart = prepared.to_run(vessels[0])[0]
         np.clip(chart, -30, 30, out=chart)
