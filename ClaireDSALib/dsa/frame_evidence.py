@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from ClaireDSALib.dsa.frame_noise import THINNING, noise_of, sampled_frames, thinned_frames
+from ClaireDSALib.dsa.frame_noise import QUIET_SHARE, THINNING, noise_of, sampled_frames, thinned_frames
 from ClaireDSALib.dsa.opacity_frames import OpacityFrames, held, iter_opacity
 
 _FRAME_PERCENTILES = (90.0, 95.0, 97.0, 99.0, 99.7)
@@ -36,7 +36,6 @@ _CELLS = 128
 _CELL_SHARE = 256
 """Pixels of the longer side over those of a cell: about one millimetre of a head."""
 _LEAST = 1e-4
-_QUIET_SHARE = 0.25
 
 
 def frame_evidence(
@@ -119,4 +118,4 @@ def _noise_of_cells(cells: npt.NDArray[np.float32]) -> float:
     """Mean absolute difference of consecutive frames, in the quieter pairs; pairs of equal frames do not count."""
     steps = np.abs(np.diff(cells, axis=0)).mean(axis=1)
     steps = steps[steps > 0]
-    return float(np.quantile(steps, _QUIET_SHARE)) if len(steps) else 0.0
+    return float(np.quantile(steps, QUIET_SHARE)) if len(steps) else 0.0

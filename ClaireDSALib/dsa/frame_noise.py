@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from ClaireDSALib.dsa.opacity_frames import Opacity, OpacityFrames, held, iter_opacity, mean_opacity
+from ClaireDSALib.dsa.opacity_frames import Opacity, OpacityFrames, held, iter_opacity
 
 THINNING = 4
 """Noise is measured at every fourth row and column: neighbours tell the same."""
@@ -18,7 +18,13 @@ MOST_FRAMES = 16
 BLOCK = 4
 """Side of the blocks, in thinned pixels, over which it is averaged."""
 
-_QUIET_SHARE = 0.25
+LEAST_OPACITY = 0.04
+"""Log attenuation below which no display shows a vessel."""
+
+NOISE_SIGMAS = 2.0
+"""Standard deviations of the noise of one frame that a vessel must exceed to be told from it."""
+
+QUIET_SHARE = 0.25
 """Quantile over the pairs of frames: some pairs of a run are free of passing contrast and of motion."""
 _DEVIATION_OF_DIFFERENCE = float(np.sqrt(np.pi) / 2)
 """Standard deviation of one value over the mean absolute difference of two, for normally distributed noise."""
@@ -29,7 +35,8 @@ def mean_and_noise(frames: OpacityFrames) -> tuple[Opacity, Opacity]:
 
     The first frame, as a rule the mask, is left out; of a long run ``MOST_FRAMES`` are taken. Noise is the mean
     absolute difference of consecutive frames over blocks of 16 x 16 pixels, in the quieter quarter of the pairs; pairs
-    of equal frames do not count.
+    of equal frames do not count. Frames in memory are averaged as they are stored, others as opacity: the two differ by
+    half the variance of the opacity where contrast comes and goes.
 
     Parameters
     ----------
@@ -51,13 +58,18 @@ def mean_and_noise(frames: OpacityFrames) -> tuple[Opacity, Opacity]:
         msg = f"a mean needs a frame after the first, which is as a rule the mask; got {frames.shape[0]} frames"
         raise ValueError(msg)
     later = sampled_frames(frames.shape[0])
-    if held(frames) is not None:
-        return mean_opacity(frames, later), noise_of(thinned_frames(frames), frames.shape[1:])
+    if (there := held(frames)) is not None:
+        return there.mean(later), noise_of(thinned_frames(frames), frames.shape[1:])
     total, thinned = np.zeros(frames.shape[1:], np.float64), []
     for frame in iter_opacity(frames, indices=later):
         total += frame
         thinned.append(frame[::THINNING, ::THINNING].copy())
     return (total / len(later)).astype(np.float32), noise_of(iter(thinned), frames.shape[1:])
+
+
+def detection_limit(noise: npt.NDArray[np.floating]) -> Opacity:
+    """Opacity (H, W) from which a vessel can be told from ``noise``, the standard deviation of one frame."""
+    return np.maximum(NOISE_SIGMAS * noise, LEAST_OPACITY).astype(np.float32)
 
 
 def sampled_frames(n_frames: int) -> list[int]:
@@ -88,7 +100,7 @@ def noise_of(thinned: Iterator[npt.NDArray[np.float32]], shape: tuple[int, ...])
     moving = [level for level in levels if level.any()]
     if not moving:
         return np.zeros(shape, np.float32)
-    quiet = np.quantile(np.stack(moving), _QUIET_SHARE, axis=0).astype(np.float32) * _DEVIATION_OF_DIFFERENCE
+    quiet = np.quantile(np.stack(moving), QUIET_SHARE, axis=0).astype(np.float32) * _DEVIATION_OF_DIFFERENCE
     return _enlarged(quiet, shape)
 
 

@@ -118,34 +118,6 @@ def peak_opacity(frames: OpacityFrames, indices: Sequence[int] | None = None) ->
     return peak
 
 
-def mean_opacity(frames: OpacityFrames, indices: Sequence[int]) -> Opacity:
-    """Opacity ``(H, W)`` of the mean of some frames, with memory for a few frames.
-
-    Frames in memory are averaged as they are stored, others as opacity. The two differ where contrast comes and goes,
-    by half the variance of its opacity.
-
-    Parameters
-    ----------
-    frames : OpacityFrames
-    indices : sequence of int
-        0-based frames.
-
-    Raises
-    ------
-    ValueError
-        When no frame is asked for.
-    """
-    if not len(indices):
-        msg = "a mean opacity needs at least one frame; got none"
-        raise ValueError(msg)
-    if (there := held(frames)) is not None:
-        return there.mean(indices)
-    total = np.zeros(frames.shape[1:], np.float64)
-    for opacity in iter_opacity(frames, indices=indices):
-        total += opacity
-    return (total / len(indices)).astype(np.float32)
-
-
 def iter_opacity(frames: OpacityFrames, indices: Sequence[int] | None = None) -> Iterator[Opacity]:
     """Opacity frames in order, a few being computed ahead on threads; memory stays at a few frames."""
     return cast("Iterator[Opacity]", iter_frames(cast("FrameSource", frames), indices=indices))

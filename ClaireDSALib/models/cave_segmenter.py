@@ -100,6 +100,9 @@ class CaveSegmenter:
         When metadata or weights do not fit.
     """
 
+    uses_times = False
+    """Its networks take the frames themselves, or the MinIP alone."""
+
     engine = "torch"
 
     def __init__(self, folder: Path, *, device: str = "auto") -> None:

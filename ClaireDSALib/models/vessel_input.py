@@ -20,10 +20,6 @@ COURSE = ("early", "late", "mean", "limit")
 """Pictures that a run's frames add to its peak opacity, in this order: the peak of the early and of the late part of
 the passage, the opacity of the mean frame, and the opacity from which a vessel can be told from noise."""
 
-LEAST_OPACITY = 0.04
-"""Log attenuation below which no display shows a vessel."""
-NOISE_SIGMAS = 2.0
-
 _MULTIPLE = 32
 _PEAK_PERCENTILE = 99.5
 RELATIVE_RANGE = (-0.5, 1.5)
@@ -114,11 +110,6 @@ def relative_channels(
             times / (strongest_opacity(opacity) if absolute else 1.0), *RELATIVE_RANGE
         )
     return channels
-
-
-def detection_limit(noise: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """Opacity (H, W) from which a vessel can be told from ``noise``, the standard deviation of one frame."""
-    return np.maximum(NOISE_SIGMAS * noise, LEAST_OPACITY).astype(np.float32)
 
 
 def relative_opacity(image: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from ClaireDSALib.dsa.frame_noise import mean_and_noise
+from ClaireDSALib.dsa.frame_noise import detection_limit, mean_and_noise
 from ClaireDSALib.dsa.opacity_frames import OpacityFrames, PixelFrames, held, iter_opacity, peak_opacity
 from ClaireDSALib.dsa.order_statistics import percentile
 from ClaireDSALib.models.longer_side import resized
-from ClaireDSALib.models.vessel_input import detection_limit
 
 STEP_S = 1.0
 MAX_FRAMES = 20

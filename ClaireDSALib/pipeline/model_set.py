@@ -109,11 +109,15 @@ class ModelSet:
         *,
         frames: Any = None,
         times_s: Any = None,
-        course: Any = None,
+        course: Callable[[], Any] = lambda: None,
     ) -> VesselProbabilities:
-        """Probabilities of vessel, artery and vein for a run: its peak opacity ``(H, W)``, its frames and times."""
+        """Probabilities of vessel, artery and vein for a run: its peak opacity ``(H, W)``, its frames and times.
+
+        ``course`` is asked for what the frames tell beside their peak, where the bundle takes it.
+        """
         model = self._model("vessels", bundle, settings.device)
-        return model.segment_run(opacity, valid_region, frames=frames, times_s=times_s, course=course)
+        known = {"course": course()} if model.uses_times else {}
+        return model.segment_run(opacity, valid_region, frames=frames, times_s=times_s, **known)
 
     def read_quality(
         self,
@@ -122,13 +126,14 @@ class ModelSet:
         settings: Settings,
         valid_region: Any = None,
         *,
-        course: Any = None,
+        course: Callable[[], Any] = lambda: None,
         evidence: Any = None,
         subtracted: bool = False,
     ) -> QualityFindings:
         """Grade and vessels of one picture of peak opacity ``(H, W)``, and of what its frames tell."""
         reader = self._model("quality", bundle, settings.device)
-        return reader.read(opacity, valid_region, times=course, evidence=evidence, subtracted=subtracted)
+        times = course() if reader.uses_times else None
+        return reader.read(opacity, valid_region, times=times, evidence=evidence, subtracted=subtracted)
 
     def take_fallbacks(self) -> tuple[str, ...]:
         """Hand over the sentences gathered since the last call."""

@@ -101,9 +101,10 @@ class RunState:
 
     def course(self) -> npt.NDArray[np.float32] | None:
         """What the frames tell beside their peak, ``(4, H, W)``, worked out once; None where they are too few."""
+        from ClaireDSALib.dsa.frame_evidence import FEWEST_FRAMES
         from ClaireDSALib.models.vessel_sequence import course_of_run
 
-        if self._course is None and self.opacity_frames is not None and self.series.n_frames >= _FEWEST_FOR_COURSE:
+        if self._course is None and self.opacity_frames is not None and self.series.n_frames >= FEWEST_FRAMES:
             self._course = course_of_run(self.opacity_frames, self.series.times_s)
         return self._course
 
@@ -268,7 +269,7 @@ def grade(state: RunState) -> None:
                 bundle,
                 state.settings,
                 state.series.valid_region,
-                course=state.course(),
+                course=state.course,
                 evidence=state.evidence,
                 subtracted=state.series.subtraction_state == "subtracted",
             )
@@ -400,9 +401,6 @@ STEPS: tuple[tuple[str, Callable[[RunState], None]], ...] = (
     ("perfusion", map_perfusion),
 )
 
-_FEWEST_FOR_COURSE = 3
-"""The first is the mask, and fewer than two others have no course of time."""
-
 _MIN_SEQUENCE = 4
 """Fewer frames show no passage of contrast."""
 
@@ -447,7 +445,7 @@ def _vessels_by_network(state: RunState, bundle: str) -> Vessels:
         state.series.valid_region,
         frames=state.opacity_frames,
         times_s=state.series.times_s,
-        course=state.course(),
+        course=state.course,
     )
     mask = found.mask("vessel")
     centerline = segmentation.centerline_of(mask)

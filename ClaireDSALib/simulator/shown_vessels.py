@@ -6,17 +6,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from ClaireDSALib.dsa.frame_noise import LEAST_OPACITY, NOISE_SIGMAS
+
 from .iodine import IodineRun
 
 Mask = npt.NDArray[np.bool_]
 
-LEAST_OPACITY = 0.04
-"""Log attenuation below which no display shows a vessel."""
-
 LEAST_SHARE = 0.05
 """Share of the run's strongest contrast below which a picture windowed to its range shows no vessel."""
-
-NOISE_SIGMAS = 2.0
 
 _STRONGEST_PERCENTILE = 99.5
 _EDGE_SHARE = 0.5

@@ -17,7 +17,7 @@ from ClaireDSALib.models.errors import BundleError
 from ClaireDSALib.models.frame_reader import INPUTS
 from ClaireDSALib.models.quality_input import GRADES
 from ClaireDSALib.models.two_pictures import BrightestReading, PictureChoice
-from ClaireDSALib.training.frame_fit import FrameExamples, FrameFitSettings, fit_frames, write_frames
+from ClaireDSALib.training.frame_fit import FrameExamples, FrameFitSettings, fit_frames, store_entries, write_frames
 
 LABEL = "motion_artefact"
 """Label that frames tell better than their extremes over time."""
@@ -95,7 +95,7 @@ def _teach_labels(out: Path, data: Path, settings: FrameFitSettings, report: Cal
         part = pictures.subset(rows)
         found = [classifier.predict(image[None])[0, place] for image in _prepared(part, opened.input_spec)]
         numbers = [np.append(run.evidence, float(run.stored_subtracted)) for run in part.runs]
-        parts.append(_examples(numbers, found, part.targets[:, column].tolist(), part.patients.tolist()))
+        parts.append(_examples(numbers, found, part.targets[:, column].tolist()))
     networks, choices = fit_frames(*parts, settings, report=report)
     entry = write_frames(networks, out, choices, label=LABEL, classes=list(opened.labels[LABEL].classes))
     brightest = dict(PictureChoice.from_dict(opened.metadata["classifier"]["pictures"]).brightest)
@@ -113,7 +113,7 @@ def _teach_labels(out: Path, data: Path, settings: FrameFitSettings, report: Cal
         temperature = fit_temperature(np.log(np.maximum(np.stack(chances), 1e-9)), part.targets[:, which])
         brightest[name] = replace(how, temperature=round(temperature, 4))
         report(f"{name} off the brightest picture: temperature {temperature:.3f} from {len(part)} pictures")
-    _store(out, "classifier", frames=entry, pictures=replace(opened.pictures, brightest=brightest).to_dict())
+    store_entries(out, "classifier", frames=entry, pictures=replace(opened.pictures, brightest=brightest).to_dict())
 
 
 def _teach_quality(out: Path, data: Path, settings: FrameFitSettings, report: Callable[[str], None]) -> None:
@@ -123,11 +123,11 @@ def _teach_quality(out: Path, data: Path, settings: FrameFitSettings, report: Ca
     reader = QualityReader(out)
     parts = [_examples(*zip(*_graded(reader, data, split), strict=True)) for split in ("train", "validation")]
     networks, choices = fit_frames(*parts, settings, report=report)
-    _store(out, "quality", frames=write_frames(networks, out, choices, classes=list(GRADES)))
+    store_entries(out, "quality", frames=write_frames(networks, out, choices, classes=list(GRADES)))
 
 
-def _graded(reader: Any, data: Path, split: str) -> Iterator[tuple[Any, Any, int, str]]:
-    """Numbers, probabilities by the picture, grade and patient of every run of a split whose frames are known."""
+def _graded(reader: Any, data: Path, split: str) -> Iterator[tuple[Any, Any, int]]:
+    """Numbers, probabilities by the picture and grade of every run of a split whose frames are known."""
     from ClaireDSALib.training.quality_data import records
     from ClaireDSALib.training.quality_evaluate import known_times
     from ClaireDSALib.training.quality_rule import grade_of_record
@@ -145,15 +145,14 @@ def _graded(reader: Any, data: Path, split: str) -> Iterator[tuple[Any, Any, int
         stored = record["labels"]["subtraction"] == "subtracted"
         picture = reader.read(opacity, None if region.all() else region, times=times).probabilities
         numbers = np.append(evidence, float(stored))
-        yield numbers, picture, GRADES.index(grade_of_record(record)), str(record["patient"])
+        yield numbers, picture, GRADES.index(grade_of_record(record))
 
 
-def _examples(numbers: Any, picture: Any, targets: Any, patients: Any) -> FrameExamples:
+def _examples(numbers: Any, picture: Any, targets: Any) -> FrameExamples:
     return FrameExamples(
         numbers=np.array(numbers, np.float32).reshape(-1, len(INPUTS)),
         picture=np.array(picture, np.float64),
         targets=np.array(targets, np.int64),
-        patients=np.array(patients, np.str_),
     )
 
 
@@ -165,7 +164,6 @@ def _prepared(pictures: Any, spec: Any) -> Iterator[npt.NDArray[np.float32]]:
 
 def _make_any_size(folder: Path) -> None:
     """Export the graph anew, so that it takes finer pictures too; graphs made before 0.4.0 took one size."""
-    from ClaireDSALib.models.bundle import open_bundle
     from ClaireDSALib.models.onnx_export import export_onnx
     from ClaireDSALib.models.weights import load_network
 
@@ -186,10 +184,4 @@ def _forget_frames(folder: Path, section: str) -> None:
         known = {label["name"] for label in metadata[section]["labels"]}
         brightest = {name: how for name, how in NINE_LABEL_CHOICE.brightest.items() if name in known}
         metadata[section]["pictures"] = replace(pictures, brightest=brightest).to_dict()
-    write_configs(folder, metadata=metadata)
-
-
-def _store(folder: Path, section: str, **entries: Any) -> None:
-    metadata = read_metadata(folder)
-    metadata[section] |= entries
     write_configs(folder, metadata=metadata)

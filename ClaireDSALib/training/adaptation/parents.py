@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from ClaireDSALib.models.bundle import Bundle
+from ClaireDSALib.models.bundle import Bundle, open_bundle
 from ClaireDSALib.models.bundle_writer import write_bundle
 from ClaireDSALib.models.labels import LabelSet
 from ClaireDSALib.models.networks import SharedTrunkClassifier
@@ -18,6 +18,7 @@ from ClaireDSALib.training.adaptation.domains import Domains
 from ClaireDSALib.training.adaptation.lineage import Origin, describe, write_card, write_lineage
 from ClaireDSALib.training.adaptation.prepared import Prepared, prepare_pictures
 from ClaireDSALib.training.adaptation.statistics import features_of, with_statistics_of
+from ClaireDSALib.training.frame_fit import carry_frames
 from ClaireDSALib.training.samples import LabelledPictures
 from ClaireDSALib.training.train_bundle import ACCEPTED_SHARE
 
@@ -86,7 +87,7 @@ class LabelParent:
         """Write weights, graph, metadata, lineage and card; the outlier score is fitted to the target."""
         bundle = self.bundle
         lineage = write_lineage(self, folder, record)
-        written = write_bundle(
+        write_bundle(
             network,
             folder,
             labels=bundle.labels,
@@ -97,6 +98,8 @@ class LabelParent:
             outlier_threshold=None if bundle.outlier_threshold is None else fit_target_outliers(network, domains),
             pictures=bundle.pictures,
         )
+        carry_frames(self.folder, folder, "classifier")
+        written = open_bundle(folder)
         write_card(written, written.metadata, lineage)
         return written
 

@@ -131,3 +131,25 @@ def test_the_command_imports_and_names_the_licence(tmp_path, user_folder):
     assert (user_folder / "mine" / "models" / "model.safetensors").is_file()
     refused = CliRunner().invoke(app, ["import", "--layout", "cave", str(tmp_path / "no.pt")])
     assert refused.exit_code == 1
+
+
+def test_the_analysis_segments_a_run_with_an_imported_network(tmp_path, user_folder):
+    from ClaireDSALib.pipeline.model_set import ModelSet
+    from ClaireDSALib.pipeline.settings import Settings
+
+    path = _checkpoint(tmp_path / "av.pt", CaveTemporalUNet(2, 3, 2, SMALL))
+    entry = install(import_cave(path, tmp_path / "out", size_px=64), source="av.pt")
+    opacity = np.random.default_rng(0).random((6, 64, 64)).astype(np.float32)
+
+    def course():
+        pytest.fail("its networks do not take it, so nobody works it out")
+
+    found = ModelSet().segment(
+        opacity.max(0),
+        entry.name,
+        Settings(device="cpu"),
+        frames=OpacityArray(opacity),
+        times_s=np.arange(6.0),
+        course=course,
+    )
+    assert found.maps[1:].max() > 0

@@ -15,7 +15,7 @@ from ClaireDSALib.models.classifier import load_classifier
 from ClaireDSALib.models.errors import BundleError
 from ClaireDSALib.models.frame_reader import FRAMES_FILE, INPUTS, FrameReader, tempered, weighed
 from ClaireDSALib.models.two_pictures import NINE_LABEL_CHOICE
-from ClaireDSALib.training.frame_fit import FrameExamples, FrameFitSettings, fit_frames, write_frames
+from ClaireDSALib.training.frame_fit import FrameExamples, FrameFitSettings, carry_frames, fit_frames, write_frames
 from ClaireDSALib.training.frame_train import teach_frames
 from Testing.unit.models.tiny_bundle import write_tiny_bundle
 from Testing.unit.models.tiny_pictures import a_minip
@@ -29,7 +29,7 @@ def some_runs(n: int, seed: int) -> FrameExamples:
     rng = np.random.default_rng(seed)
     numbers = rng.normal(0, 1, (n, len(INPUTS))).astype(np.float32)
     targets = np.digitize(numbers[:, 2], (-0.5, 0.5))
-    return FrameExamples(numbers, np.full((n, 3), 1 / 3), targets, np.array([f"p{k}" for k in range(n)]))
+    return FrameExamples(numbers, np.full((n, 3), 1 / 3), targets)
 
 
 def test_what_the_frames_tell_is_learnt_written_and_read_back(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_picture_that_knows_better_is_given_weight(tmp_path: Path) -> None:
         sure = np.full((len(runs), 3), 0.02)
         sure[np.arange(len(runs)), runs.targets] = 0.96
         blind = np.random.default_rng(5).normal(0, 1, runs.numbers.shape).astype(np.float32)
-        return FrameExamples(blind, sure, runs.targets, runs.patients)
+        return FrameExamples(blind, sure, runs.targets)
 
     _, choices = fit_frames(knowing(some_runs(200, 0)), knowing(some_runs(100, 1)), QUICK)
     assert choices["picture_weight"] == 1.0
@@ -203,3 +203,16 @@ def test_a_bundle_of_another_kind_has_nothing_to_learn(a_set: Path, tmp_path: Pa
     (folder / "metadata.json").write_text('{"vessels": {}}')
     with pytest.raises(BundleError, match="neither labels nor grades"):
         teach_frames(tmp_path / "vessels", a_set, tmp_path / "out")
+
+
+def test_a_bundle_made_of_another_keeps_what_that_learnt_from_frames(a_set: Path, tmp_path: Path) -> None:
+    write_tiny_bundle(tmp_path / "tiny", pictures=NINE_LABEL_CHOICE)
+    made = teach_frames(tmp_path / "tiny", a_set, tmp_path / "taught", {"members": 1, "steps": 5})
+    child = tmp_path / "child"
+    write_tiny_bundle(child, pictures=NINE_LABEL_CHOICE)
+    carry_frames(tmp_path / "tiny", child, "classifier")
+    assert open_bundle(child).frames is None, "the untaught one has nothing to give"
+    carry_frames(made, child, "classifier")
+    evidence, picture = np.full(len(INPUTS) - 1, -4.0, np.float32), (0.2, 0.3, 0.5)
+    first, second = open_bundle(made).frames, open_bundle(child).frames
+    assert first.combined(picture, evidence, False) == second.combined(picture, evidence, False)
