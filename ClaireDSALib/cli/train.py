@@ -108,6 +108,44 @@ def frames(
     typer.echo(str(made))
 
 
+@app.command("device-set")
+def device_set(
+    out: Out,
+    patients: Annotated[int, typer.Option(min=1, help="Simulated patients.")] = 300,
+    seed: Annotated[int, typer.Option(help="Seed of the first patient.")] = 9_000_000,
+    anatomy: Annotated[Path | None, typer.Option(exists=True, help="Folder with SWC trees and head CTs.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+) -> None:
+    """Simulate unsubtracted runs with and without devices, and where the devices stand out."""
+    from ClaireDSALib.training.device_set import DeviceSetPlan, make_device_set
+
+    plan = DeviceSetPlan(out, patients=patients, seed=seed, anatomy=anatomy)
+    make_device_set(plan, lambda done, total: typer.echo(f"{done} of {total} patients", err=True), workers=workers)
+    typer.echo(str(out))
+
+
+@app.command()
+def devices(
+    data: Annotated[Path, typer.Option(help="Set of 'claire-dsa train device-set'.", exists=True)],
+    bundle: Annotated[Path, typer.Option(help="Folder of a label bundle.", exists=True)],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the bundle that marks devices; may be the same.")
+    ],
+    config: Config = None,
+    minutes: Annotated[float, typer.Option(help="Wall-clock budget.")] = 60.0,
+) -> None:
+    """Teach a label bundle to mark wires, stents, coils and clips in the brightest picture of a run."""
+    from ClaireDSALib.training.device_train import teach_devices
+
+    try:
+        settings = {"budget_s": 60 * minutes} | (read_object(config) if config else {})
+        made = teach_devices(bundle, data, out, settings, report=lambda line: typer.echo(line, err=True))
+    except (OSError, ValueError, TypeError) as error:
+        typer.echo(f"Refused: {error}", err=True)
+        raise typer.Exit(2) from error
+    typer.echo(str(made))
+
+
 @app.command()
 def reference(
     data: Data,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ClaireDSALib.dsa.strict_json import read_json
+from ClaireDSALib.models.device_finder import check_finder
 from ClaireDSALib.models.errors import BundleError
 from ClaireDSALib.models.frame_reader import FrameReader
 from ClaireDSALib.models.hashing import bundle_files, bundle_sha256
@@ -41,6 +42,8 @@ class Bundle:
         Labels that are read off another picture than the stored one.
     frames : FrameReader or None
         Judges one label by the frames as well.
+    finder : mapping or None
+        What :class:`~ClaireDSALib.models.device_finder.DeviceFinder` needs to mark devices for one label.
     outlier_threshold : float or None
         Scores above it mean "not a cerebral angiogram"; None when the bundle has no such score.
     weights, onnx : Path or None
@@ -63,6 +66,7 @@ class Bundle:
     metadata: Mapping[str, Any] = field(repr=False, default_factory=dict)
     pictures: PictureChoice = field(default_factory=PictureChoice)
     frames: FrameReader | None = None
+    finder: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -114,6 +118,7 @@ def open_bundle(folder: str | Path) -> Bundle:
         metadata=metadata,
         pictures=pictures,
         frames=_frames(folder, section, labels),
+        finder=_finder(folder, section, pictures),
     )
 
 
@@ -180,6 +185,19 @@ def _frames(folder: Path, section: Mapping[str, Any], labels: LabelSet) -> Frame
         msg = f"bundle {folder.name!r}: its 'frames' judge {reader.label!r} {list(reader.classes)}, no label it has"
         raise BundleError(msg)
     return reader
+
+
+def _finder(folder: Path, section: Mapping[str, Any], pictures: PictureChoice) -> Mapping[str, Any] | None:
+    entry = section.get("finder")
+    if not entry:
+        return None
+    check_finder(folder, entry)
+    if entry["label"] not in pictures.brightest:
+        msg = (
+            f"bundle {folder.name!r}: its 'finder' judges {entry['label']!r}, which it does not read off the brightest"
+        )
+        raise BundleError(msg)
+    return entry
 
 
 def _optional_file(folder: Path, section: Mapping[str, Any], key: str) -> Path | None:

@@ -12,12 +12,19 @@ import numpy.typing as npt
 
 from ClaireDSALib.models.bundle import Bundle, open_bundle
 from ClaireDSALib.models.cam import CAM_METHODS
+from ClaireDSALib.models.device_finder import DeviceFinder
 from ClaireDSALib.models.engines import Engine, EngineOutputs, make_engine
 from ClaireDSALib.models.errors import BundleError
 from ClaireDSALib.models.known_bundle import load_known
 from ClaireDSALib.models.preprocessing import is_picture, prepare
 from ClaireDSALib.models.results import Classification, LabelProbabilities, OutOfDistributionScore
-from ClaireDSALib.models.two_pictures import merged, read_off_brightest, read_off_frames, without_answers
+from ClaireDSALib.models.two_pictures import (
+    merged,
+    read_off_brightest,
+    read_off_devices,
+    read_off_frames,
+    without_answers,
+)
 
 
 class Classifier:
@@ -41,6 +48,7 @@ class Classifier:
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
         self.bundle = bundle
         self._engine = engine
+        self.finder = None if bundle.finder is None else DeviceFinder(bundle.folder, bundle.finder)
         _check_on_phantom(bundle, engine)
 
     @property
@@ -134,6 +142,10 @@ class Classifier:
             sizes = {reading.size_px for reading in choice.brightest.values()}
             found = {size: self._classify_one(brightest, how, size) for size in sizes}
             stored = read_off_brightest(stored, found, choice)
+            if self.finder is not None:
+                stored = read_off_devices(
+                    stored, self.finder, brightest if how.contrast == "dark" else -1.0 * brightest
+                )
         if not choice.subtracted:
             return stored
         if subtracted is None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ClaireDSALib.models.device_finder import DeviceFinder
 from ClaireDSALib.models.frame_reader import FrameReader, tempered
 from ClaireDSALib.models.results import Classification, LabelProbabilities
 
@@ -151,6 +152,29 @@ def read_off_brightest(
     for one in brightest.values():
         seconds = {key: value + one.timings_s.get(key, 0.0) for key, value in seconds.items()}
     return replace(stored, labels=tuple(labels), cams=cams, timings_s=seconds)
+
+
+def read_off_devices(found: Classification, finder: DeviceFinder, brightest: npt.NDArray[Any]) -> Classification:
+    """The classification with the finder's label judged by the devices it marks; the label's map shows them.
+
+    Parameters
+    ----------
+    found : Classification
+        Of an unsubtracted run, the label read off its brightest picture.
+    finder : DeviceFinder
+        Of the same bundle.
+    brightest : (H, W) ndarray
+        Contrast dark.
+    """
+    marked = finder.find(brightest)
+    labels = tuple(
+        replace(x, probabilities=finder.chances(marked, x.probabilities)) if x.name == finder.label else x
+        for x in found.labels
+    )
+    cams = dict(found.cams)
+    if finder.label in cams:
+        cams[finder.label] = dict(zip(cams[finder.label], (-marked.logits, marked.logits), strict=True))
+    return replace(found, labels=labels, cams=cams)
 
 
 def read_off_frames(

@@ -12,8 +12,9 @@ from PIL import Image
 from ClaireDSALib.dsa.order_statistics import percentile
 from ClaireDSALib.models.errors import ImageRefusedError
 
-MIN_WORK_PX, MAX_WORK_PX = 512, 1024
-"""The longer side is brought into this range: vessels of a small picture would be thinner than the network knows."""
+MIN_WORK_PX, MAX_WORK_PX = 512, 768
+"""The longer side is brought into this range: vessels of a small picture would be thinner than the network knows, and
+those of a large one are wide enough at 768 px."""
 
 MIN_SIDE_PX, MAX_SIDE_PX = 32, 8192
 COURSE = ("early", "late", "mean", "limit")

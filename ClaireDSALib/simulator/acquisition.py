@@ -31,7 +31,8 @@ class Exposed:
     region : (H, W) bool ndarray
         Inside the collimator.
     opacity : (H, W) float32 ndarray
-        Noise- and motion-free opacity of the primary beam: the largest over time at each pixel.
+        Noise-free opacity of the primary beam: the largest over time at each pixel, without or with the patient's
+        motion, as was asked.
     beam : Beam
         Says what of an opacity is detected.
     noise : float
@@ -81,6 +82,8 @@ def expose(
     spacing_mm: float,
     rng: np.random.Generator,
     device: str = "cpu",
+    *,
+    opacity_moves: bool = False,
 ) -> Exposed:
     """Take the frames.
 
@@ -95,6 +98,8 @@ def expose(
     motion : Motion or None
     device : "cpu", or a torch device
         Where attenuation becomes counts. The same seed gives the same counts on the same device.
+    opacity_moves : bool
+        The largest opacity over time is that of the vessels as the patient moves them, not of those in the mask.
     """
     frames, shape = len(iodine_mg_cm2), layers.soft_mm.shape
     soft, hard = attenuation_bins(layers, static_metal_mm)
@@ -116,13 +121,14 @@ def expose(
     for number in range(frames):
         contrast = iodine_mg_cm2[number]
         opacity = _opacity(contrast, share) if contrast.any() else None
+        there = opacity if opacity is None or motion is None else carried(opacity, motion, number, spacing_mm)
         if opacity is not None:
-            np.maximum(darkest, opacity, out=darkest)
+            np.maximum(darkest, there if opacity_moves else opacity, out=darkest)
         attenuation = base if motion is None else _moved(base, halves, gradients, motion, number, spacing_mm)
         if motion is not None and number:
             artefact = max(artefact, _level(attenuation - base, region))
-        if opacity is not None:
-            attenuation = attenuation + (opacity if motion is None else _carried(opacity, motion, number, spacing_mm))
+        if there is not None:
+            attenuation = attenuation + there
         if device != "cpu":
             counts[number] = attenuation
             continue
@@ -222,7 +228,8 @@ def _moved(base, halves, gradients, motion: Motion, number: int, spacing_mm: flo
     return far + shift_image(halves[1], motion, number, spacing_mm, gain=near_gain)
 
 
-def _carried(opacity: Image, motion: Motion, number: int, spacing_mm: float) -> Image:
+def carried(opacity: Image, motion: Motion, number: int, spacing_mm: float) -> Image:
+    """Contrast (H, W) where the patient has moved it by frame ``number``; less than a fifth of a pixel is no motion."""
     if np.abs(motion.shift_mm[number]).max() < 0.2 * spacing_mm and abs(motion.rotation_deg[number]) < 0.02:
         return opacity
     return shift_image(opacity, motion, number, spacing_mm)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .acquisition import Delivered, Exposed, deliver, expose
+from .acquisition import Delivered, Exposed, carried, deliver, expose
 from .beam import Beam
 from .body import Body, BodyLayers
 from .collimator import burn_marks
 from .devices import Device, catheter, fillings, make_device, total_thickness_mm
 from .head import procedural_head
 from .iodine import IodineRun, Projector
-from .labels import Shown, nine_labels, vault_is_ambiguous, vault_shown
+from .labels import Shown, devices_shown, nine_labels, vault_is_ambiguous, vault_shown
 from .motion import Motion, draw_motion, fit_motion
 from .patient import Anatomy, simulate_anatomy
 from .plan import RunPlan, draw_occlusion, draw_plan
@@ -48,10 +49,14 @@ class Run:
     iodine : IodineRun
         Vessel truth; its frames are dropped to save memory.
     opacity : (H, W) float32 ndarray
-        Noise- and motion-free opacity over time (the perfect subtracted MinIP, contrast positive).
+        Noise-free opacity over time (the perfect subtracted MinIP, contrast positive). Vessels of a run that is
+        delivered subtracted lie where the patient moved them, as in its pixels; those of an unsubtracted run where they
+        lie in the mask, as after motion correction.
     visible, arteries_shown, veins_shown : (H, W) bool ndarray
         Vessels that the MinIP can show, see :func:`~ClaireDSALib.simulator.shown_vessels.shown_vessels`; arteries and
         veins may overlap.
+    devices_shown : (H, W) bool ndarray
+        Where a labelled device stands out, see :func:`~ClaireDSALib.simulator.labels.devices_shown`.
     motion : Motion or None
     quality : dict
         Artefact level, noise, contrast-to-noise ratio and a score from 0 to 1.
@@ -73,6 +78,7 @@ class Run:
     visible: npt.NDArray[np.bool_]
     arteries_shown: npt.NDArray[np.bool_]
     veins_shown: npt.NDArray[np.bool_]
+    devices_shown: npt.NDArray[np.bool_]
     motion: Motion | None
     quality: dict[str, float]
     device_kinds: tuple[str, ...]
@@ -161,16 +167,22 @@ def take_run(
     """
     rng = np.random.default_rng([plan.seed, 5])
     layers = patient.layers(plan)
-    iodine = patient.projector(plan).render(plan.injection, plan.occlusion, times_s=plan.times_s)
-    frames = iodine.frames if plan.contrast else np.zeros_like(iodine.frames)
-    if plan.roadmap:
-        frames = np.maximum(frames.max(0)[None] * 0.9, frames) if len(frames) > 1 else frames
-        frames[1:] *= 0.05
     devices = _place_devices(patient.anatomy, plan)
     static = total_thickness_mm([d for d in devices if not d.moves], plan.view)
     late = total_thickness_mm([d for d in devices if d.moves], plan.view)
     region = plan.collimator.valid_region(plan.view.shape)
     motion = _fit(plan, layers, static, region, rng)
+    vessels_move = motion is not None and plan.delivery == "subtracted"
+    iodine = patient.projector(plan).render(
+        plan.injection,
+        plan.occlusion,
+        times_s=plan.times_s,
+        carried=partial(_carry, motion, plan.view.isocentre_spacing_mm) if vessels_move else None,
+    )
+    frames = iodine.frames if plan.contrast else np.zeros_like(iodine.frames)
+    if plan.roadmap:
+        frames = np.maximum(frames.max(0)[None] * 0.9, frames) if len(frames) > 1 else frames
+        frames[1:] *= 0.05
     exposed = expose(
         layers,
         frames,
@@ -183,6 +195,7 @@ def take_run(
         plan.view.isocentre_spacing_mm,
         rng,
         device,
+        opacity_moves=vessels_move,
     )
     delivered = deliver(exposed, plan.look, plan.delivery, plan.mask_frames or (0,), rng)
     stored = delivered.stored
@@ -222,6 +235,7 @@ def take_run(
         visible=arteries | veins,
         arteries_shown=arteries,
         veins_shown=veins,
+        devices_shown=devices_shown(shown),
         motion=motion,
         quality=_quality(exposed, opacity),
         device_kinds=tuple(d.kind for d in devices),
@@ -374,6 +388,10 @@ def _place_devices(anatomy: Anatomy, plan: RunPlan) -> list[Device]:
         filled = fillings(anatomy, own)
         placed += [filled] if filled is not None else []
     return placed
+
+
+def _carry(motion: Motion, spacing_mm: float, picture: FloatImage, number: int) -> FloatImage:
+    return carried(picture, motion, number, spacing_mm)
 
 
 def _fit(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -21,6 +23,8 @@ from .vessel_projection import VesselProjection
 from .vessel_tree import VesselTree
 
 __all__ = ["IodineRun", "Phase", "Projector", "render_iodine"]
+
+Carry = Callable[[npt.NDArray[np.float32], int], npt.NDArray[np.float32]]
 
 _MG_PER_CM2 = 0.1
 """mm x mg/ml in mg/cm^2."""
@@ -65,7 +69,8 @@ class IodineRun:
     perfused_fraction : float
         Share of the parenchyma of the injected circulation with antegrade flow (1 when open; eTICI-like).
     peak, artery_peak, vein_peak, blush_peak : (H, W) float32 ndarray
-        Largest iodine over time along each ray, of everything and of arteries, veins and blush alone, mg/cm^2.
+        Largest iodine over time along each ray, of everything and of arteries, veins and blush alone, mg/cm^2; of the
+        frames as a patient moved them where :meth:`Projector.render` was told so.
     """
 
     frames: npt.NDArray[np.float32]
@@ -87,8 +92,9 @@ class IodineRun:
 
 @dataclass(frozen=True)
 class _Peaks:
-    """Largest iodine over time of the three parts, each (H * W,)."""
+    """Largest iodine over time of everything and of the three parts, each (H, W)."""
 
+    total: npt.NDArray[np.float32]
     artery: npt.NDArray[np.float32]
     vein: npt.NDArray[np.float32]
     blush: npt.NDArray[np.float32]
@@ -125,7 +131,12 @@ class Projector:
         self._lines: dict[bytes, tuple] = {}
 
     def render(
-        self, injection: Injection, occlusion: Occlusion = NO_OCCLUSION, *, times_s: npt.NDArray[np.float64]
+        self,
+        injection: Injection,
+        occlusion: Occlusion = NO_OCCLUSION,
+        *,
+        times_s: npt.NDArray[np.float64],
+        carried: Carry | None = None,
     ) -> IodineRun:
         """Fill the projected vessels.
 
@@ -135,6 +146,9 @@ class Projector:
         occlusion : Occlusion
         times_s : (T,) ndarray
             On the clock of ``injection.start_s``.
+        carried : callable, optional
+            Takes a picture (H, W) and the number of a frame, and gives the picture as the patient has moved it by then.
+            The largest values over time are then those of the moved pictures; frames, masks and lines stay in place.
 
         Returns
         -------
@@ -150,7 +164,8 @@ class Projector:
         arterial = _concentration(times, flow, injection)
         arteries = self._projection("arteries" if head else "groin")
         arteries.add_to(frames, arterial, _MG_PER_CM2)
-        peaks = self._add_parenchyma_and_veins(frames, flow, injection, times, filled=head)
+        largest = partial(_largest, shape=shape, carried=carried)
+        peaks = self._add_parenchyma_and_veins(frames, flow, injection, times, largest, filled=head)
         return self._with_truth(frames.reshape(-1, *shape), tree, arteries, opened, flow, clot, injection, times, peaks)
 
     def _occlude(
@@ -187,18 +202,19 @@ class Projector:
         flow: ArterialFlow,
         injection: Injection,
         times: npt.NDArray[np.float64],
+        largest: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]],
         *,
         filled: bool,
     ) -> _Peaks:
         """Add to the arteries in ``frames`` what follows them; nothing when not ``filled``."""
-        artery_peak = frames.max(0)
+        artery_peak = largest(frames)
         nothing = np.zeros_like(artery_peak)
         if not filled:
-            return _Peaks(artery_peak, nothing, nothing)
+            return _Peaks(artery_peak, artery_peak, nothing, nothing)
         blush = self._blush_projection()
         ends = blush.tissue.terminals
         if not flow.fraction[ends].any():
-            return _Peaks(artery_peak, nothing, nothing)
+            return _Peaks(artery_peak, artery_peak, nothing, nothing)
         capillary = _MG_PER_CM2 * blush.render(_capillary(times, flow, ends, injection)).reshape(frames.shape)
         frames += capillary
         veins = self._venous(flow, injection)
@@ -206,7 +222,7 @@ class Projector:
         venous = np.zeros_like(frames)
         self._projection("veins").add_to(venous, concentration, _MG_PER_CM2)
         frames += venous
-        return _Peaks(artery_peak, venous.max(0), capillary.max(0))
+        return _Peaks(largest(frames), artery_peak, largest(venous), largest(capillary))
 
     def _blush_projection(self) -> Blush:
         if self._blush is None:
@@ -270,10 +286,10 @@ class Projector:
             site_px=site_px,
             site_mm=site_mm,
             perfused_fraction=perfused,
-            peak=frames.max(0),
-            artery_peak=peaks.artery.reshape(self.view.shape),
-            vein_peak=peaks.vein.reshape(self.view.shape),
-            blush_peak=peaks.blush.reshape(self.view.shape),
+            peak=peaks.total,
+            artery_peak=peaks.artery,
+            vein_peak=peaks.vein,
+            blush_peak=peaks.blush,
         )
 
     def _thickness(self, projection: VesselProjection, shown: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
@@ -318,6 +334,17 @@ def render_iodine(
 ) -> IodineRun:
     """One run without keeping the projection; use :class:`Projector` for several runs of one view."""
     return Projector(anatomy, view).render(injection, occlusion, times_s=times_s)
+
+
+def _largest(frames: npt.NDArray[np.float32], shape: tuple[int, int], carried: Carry | None) -> npt.NDArray[np.float32]:
+    """Largest value over time ``(H, W)`` of frames ``(T, H * W)``, moved with the patient where that is asked for."""
+    if carried is None:
+        return frames.max(0).reshape(shape)
+    peak = np.zeros(shape, np.float32)
+    for number, frame in enumerate(frames):
+        if frame.any():
+            np.maximum(peak, carried(frame.reshape(shape), number), out=peak)
+    return peak
 
 
 def _concentration(

@@ -117,7 +117,10 @@ def _as_analysed(classifier: Classifier, found: npt.NDArray[np.float64], run: Ru
     bundle = classifier.bundle
     if run.brightest is not None:
         for name, how in bundle.pictures.brightest.items():
-            found[bundle.labels.slice_of(name)] = brightest_probabilities(classifier, name, how, run.brightest)
+            chances = brightest_probabilities(classifier, name, how, run.brightest)
+            if classifier.finder is not None and classifier.finder.label == name:
+                chances = classifier.finder.chances(classifier.finder.find(run.brightest), tuple(chances))
+            found[bundle.labels.slice_of(name)] = chances
     if run.evidence is not None and bundle.frames is not None:
         place = bundle.labels.slice_of(bundle.frames.label)
         found[place] = bundle.frames.combined(found[place], run.evidence, run.stored_subtracted)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,6 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ClaireDSALib.models.bundle import read_metadata
-from ClaireDSALib.models.bundle_config import write_configs
 from ClaireDSALib.models.frame_reader import FARTHEST, FRAMES_FILE, INPUTS, FrameNetworks, tempered, weighed
 
 PICTURE_WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -115,23 +112,6 @@ def write_frames(networks: FrameNetworks, folder: Path, choices: dict[str, float
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({f.name: np.ascontiguousarray(getattr(networks, f.name)) for f in fields(networks)}, path)
     return {"file": FRAMES_FILE, "inputs": list(INPUTS), **{k: round(v, 4) for k, v in choices.items()}, **entries}
-
-
-def carry_frames(parent: Path, folder: Path, section: str) -> None:
-    """Copy what ``parent`` learnt from frames into a bundle that was made of it; nothing where it learnt nothing."""
-    entry = read_metadata(parent)[section].get("frames")
-    if not entry:
-        return
-    (folder / entry["file"]).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(parent / entry["file"], folder / entry["file"])
-    store_entries(folder, section, frames=entry)
-
-
-def store_entries(folder: Path, section: str, **entries: Any) -> None:
-    """Add entries to one section of a bundle's metadata, or replace them."""
-    metadata = read_metadata(folder)
-    metadata[section] |= entries
-    write_configs(folder, metadata=metadata)
 
 
 def _member(

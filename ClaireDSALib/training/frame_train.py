@@ -17,7 +17,8 @@ from ClaireDSALib.models.errors import BundleError
 from ClaireDSALib.models.frame_reader import INPUTS
 from ClaireDSALib.models.quality_input import GRADES
 from ClaireDSALib.models.two_pictures import BrightestReading, PictureChoice
-from ClaireDSALib.training.frame_fit import FrameExamples, FrameFitSettings, fit_frames, store_entries, write_frames
+from ClaireDSALib.training.additions import store_entries
+from ClaireDSALib.training.frame_fit import FrameExamples, FrameFitSettings, fit_frames, write_frames
 
 LABEL = "motion_artefact"
 """Label that frames tell better than their extremes over time."""

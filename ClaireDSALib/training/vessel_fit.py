@@ -22,7 +22,7 @@ from ClaireDSALib.training.weight_average import running_mean
 
 _MULTIPLE = 32
 _SEVERE_WEIGHT = 0.35
-"""Truth does not move with the patient, so it is off in runs of severe motion: they teach what artefacts look like."""
+"""Runs of severe motion teach what artefacts look like; nobody segments vessels in them."""
 _CROSS_ENTROPY_WEIGHT = 2.0
 _UNTIMED_WEIGHT = 0.7
 """Runs whose frames are not known say less about arteries, veins and noise."""

@@ -11,12 +11,14 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from ClaireDSALib.models.vessel_input import COURSE
+from ClaireDSALib.models.vessel_input import COURSE, MAX_WORK_PX, MIN_WORK_PX
 from ClaireDSALib.training.vessel_examples import VesselExample
 
 LOG2_SCALE = (-0.6, 1.3)
 """Zoom of a patch: from pictures shrunk for display to 384 px runs seen as 1024 px ones."""
 TURN_DEG = 25.0
+
+_AS_ANALYSED = 0.5
 
 _ON_VESSEL = 0.65
 _WITHOUT_TIMES = 0.25
@@ -35,8 +37,13 @@ def draw_batch(
 
 
 def patch(one: VesselExample, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """One patch: image ``(5, size, size)`` and truth ``(3, size, size)``, float32."""
-    turn = _turn(rng)
+    """One patch: image ``(5, size, size)`` and truth ``(3, size, size)``, float32.
+
+    Half of the patches are as the analysis shows them, mirrored at most, so that what can just be told from noise is
+    learnt; the others have another look, so that other consoles' pictures are understood.
+    """
+    as_analysed = rng.random() < _AS_ANALYSED
+    turn = _mirrored(one, rng) if as_analysed else _turn(rng)
     corners, offset = _crop(one, turn, size, rng)
     (top, bottom), (left, right) = corners
     image = np.asarray(one.image[:, top:bottom, left:right], np.float32)
@@ -45,7 +52,18 @@ def patch(one: VesselExample, size: int, rng: np.random.Generator) -> tuple[Tens
     if zoom > 1.3:  # shrinking: average first
         image = ndimage.gaussian_filter(image, (0, 0.45 * zoom, 0.45 * zoom))
     sampled = _sampled(np.concatenate([image, truth]), turn, offset, size)
-    return new_look(sampled[: len(image)], rng), (sampled[len(image) :] > 0.5).float()
+    shown, truth = sampled[: len(image)], (sampled[len(image) :] > 0.5).float()
+    if not as_analysed:
+        return new_look(shown, rng), truth
+    if rng.random() < _WITHOUT_TIMES:
+        shown[1:] = 0
+    return shown, truth
+
+
+def _mirrored(one: VesselExample, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """(2, 2) from patch pixels to picture pixels at the size the network is shown the run."""
+    side = max(one.opacity.shape)
+    return np.diag(rng.choice([-1.0, 1.0], 2)) * side / np.clip(side, MIN_WORK_PX, MAX_WORK_PX)
 
 
 def _turn(rng: np.random.Generator) -> npt.NDArray[np.float64]:

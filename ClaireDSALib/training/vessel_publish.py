@@ -14,7 +14,6 @@ from ClaireDSALib.training.metrics import Estimate
 from ClaireDSALib.training.shelf import LICENCE, put_on_shelf, rounded_figure, write_card_and_entry
 from ClaireDSALib.training.vessel_compare import FRAMES_KNOWN, SEQUENCE
 from ClaireDSALib.training.vessel_evaluate import FIGURES, VesselFigures
-from ClaireDSALib.training.vessel_set import SEQUENCE_PX
 
 NAMES = {
     "dice": "vessel Dice",
@@ -134,7 +133,7 @@ Command: `{command}`. 95 % intervals over patients.
 
 {table(ways)}
 
-By vendor look, motion and size ({next(iter(measured))}{_framed(section)}):
+By vendor look, motion and size ({next(iter(measured))}):
 
 {table(parts)}
 
@@ -167,12 +166,6 @@ def _over_time(section: Mapping[str, Any]) -> str:
 encoder, two-layer ConvGRU at five scales; Su et al. 2024) sees them one second apart at {apart["size_px"]} px and tells
 arteries from veins (thresholds {artery} and {vein}); the vessels stay those of the picture, whose own maps of arteries
 and veins are weighed in with {apart.get("picture_weight", 0.0):g}."""
-
-
-def _framed(section: Mapping[str, Any]) -> str:
-    if not section.get("artery_vein"):
-        return ""
-    return f"; runs of {SEQUENCE_PX} px have frames in this set, larger ones do not"
 
 
 def _real(real: Mapping[str, float]) -> str:

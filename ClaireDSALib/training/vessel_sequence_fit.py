@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -70,8 +71,14 @@ def small(one: VesselExample) -> SequencePictures:
     frames = unpacked(one.frames[-MAX_FRAMES:])
     n, height, width = (side // SHRINK * SHRINK for side in (len(frames) * SHRINK, *frames.shape[1:]))
     blocks = frames[:, :height, :width].reshape(n // SHRINK, height // SHRINK, SHRINK, width // SHRINK, SHRINK)
-    truth = one.truth[:, :height, :width].reshape(3, height // SHRINK, SHRINK, width // SHRINK, SHRINK)
-    return SequencePictures(blocks.mean((2, 4)).astype(np.float16), truth.any((2, 4)), one.patient)
+    shape = blocks.shape[1], blocks.shape[3]
+    return SequencePictures(blocks.mean((2, 4)).astype(np.float16), _any_within(one.truth, shape), one.patient)
+
+
+def _any_within(truth: npt.NDArray[np.bool_], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Masks ``(3, H, W)`` at a smaller ``shape``: true where any of the pixels that it stands for is."""
+    pictures = [Image.fromarray(one.astype(np.float32)).resize(shape[::-1], Image.Resampling.BOX) for one in truth]
+    return np.stack([np.asarray(one) > 0 for one in pictures])
 
 
 def fit_sequence(

@@ -16,6 +16,7 @@ from ClaireDSALib.dsa.motion import CorrectedFrames, correct_motion
 from ClaireDSALib.dsa.opacity_frames import OpacityArray
 from ClaireDSALib.dsa.series import DsaSeries
 from ClaireDSALib.dsa.subtraction import SubtractedFrames, subtract
+from ClaireDSALib.models.longer_side import resized
 from ClaireDSALib.models.vessel_input import RELATIVE_RANGE, strongest_opacity
 from ClaireDSALib.models.vessel_sequence import course_of_run, one_per_second
 from ClaireDSALib.simulator.as_series import series_of
@@ -71,7 +72,7 @@ def make_vessel_set(plan: VesselSetPlan, progress: Callable[[int, int], None] = 
     after motion correction where the patient moved and the mask can be moved along, ``region`` (H, W) bool,
     ``vessels`` (3, H, W) bool (vessel, artery, vein that the MinIP shows), ``course`` (4, H, W) float16 (what the
     frames tell beside their peak, relative to its 99.5th percentile), ``evidence`` (28,) float32 (before motion
-    correction) and, for runs of 384 px, ``frames`` (N, H, W) uint8, opacity once a second (see :func:`packed`). One
+    correction) and ``frames`` (N, h, w) uint8, opacity once a second at 384 px or less (see :func:`packed`). One
     line of ``index.jsonl`` describes it: patient, split, vendor look, motion, quality, spacing, size, injected vessel.
     Runs whose mask already holds contrast are left out: what they show dark is not what the truth says.
     """
@@ -151,9 +152,8 @@ def _pictures(run: Run) -> dict[str, Any] | None:
     pictures["course"] = course.astype(np.float16)
     if evidence is not None:
         pictures["evidence"] = evidence
-    if run.frames.shape[1] == SEQUENCE_PX:
-        samples = one_per_second(opacity, series.times_s)
-        pictures["frames"] = np.stack([packed(sample, strongest) for sample in samples])
+    samples = [resized(sample, min(SEQUENCE_PX, max(peak.shape))) for sample in one_per_second(opacity, series.times_s)]
+    pictures["frames"] = np.stack([packed(sample, strongest) for sample in samples])
     return pictures
 
 

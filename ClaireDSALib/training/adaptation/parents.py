@@ -18,7 +18,7 @@ from ClaireDSALib.training.adaptation.domains import Domains
 from ClaireDSALib.training.adaptation.lineage import Origin, describe, write_card, write_lineage
 from ClaireDSALib.training.adaptation.prepared import Prepared, prepare_pictures
 from ClaireDSALib.training.adaptation.statistics import features_of, with_statistics_of
-from ClaireDSALib.training.frame_fit import carry_frames
+from ClaireDSALib.training.additions import carry_additions
 from ClaireDSALib.training.samples import LabelledPictures
 from ClaireDSALib.training.train_bundle import ACCEPTED_SHARE
 
@@ -98,7 +98,7 @@ class LabelParent:
             outlier_threshold=None if bundle.outlier_threshold is None else fit_target_outliers(network, domains),
             pictures=bundle.pictures,
         )
-        carry_frames(self.folder, folder, "classifier")
+        carry_additions(self.folder, folder, "classifier")
         written = open_bundle(folder)
         write_card(written, written.metadata, lineage)
         return written

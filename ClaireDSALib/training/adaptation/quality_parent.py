@@ -26,7 +26,7 @@ from ClaireDSALib.training.adaptation.grades import GRADE_LABELS, GradeClassifie
 from ClaireDSALib.training.adaptation.lineage import describe, write_card, write_lineage
 from ClaireDSALib.training.adaptation.prepared import Prepared, Vectors
 from ClaireDSALib.training.adaptation.quality_site import vessel_masks
-from ClaireDSALib.training.frame_fit import carry_frames
+from ClaireDSALib.training.additions import carry_additions
 from ClaireDSALib.training.quality_bundle import set_quality_choices, write_quality_bundle
 from ClaireDSALib.training.samples import LabelledPictures
 from ClaireDSALib.training.vessel_scores import dice
@@ -133,7 +133,7 @@ class QualityParent:
         }
         text = json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
         (folder / "configs" / "metadata.json").write_text(text, encoding="utf-8")
-        carry_frames(self.folder, folder, "quality")
+        carry_additions(self.folder, folder, "quality")
         reader = QualityReader(folder)
         written = QualityBundle(folder, reader.name, reader.version, reader.sha256)
         write_card(written, metadata, lineage)

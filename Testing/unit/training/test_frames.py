@@ -15,7 +15,8 @@ from ClaireDSALib.models.classifier import load_classifier
 from ClaireDSALib.models.errors import BundleError
 from ClaireDSALib.models.frame_reader import FRAMES_FILE, INPUTS, FrameReader, tempered, weighed
 from ClaireDSALib.models.two_pictures import NINE_LABEL_CHOICE
-from ClaireDSALib.training.frame_fit import FrameExamples, FrameFitSettings, carry_frames, fit_frames, write_frames
+from ClaireDSALib.training.additions import carry_additions
+from ClaireDSALib.training.frame_fit import FrameExamples, FrameFitSettings, fit_frames, write_frames
 from ClaireDSALib.training.frame_train import teach_frames
 from Testing.unit.models.tiny_bundle import write_tiny_bundle
 from Testing.unit.models.tiny_pictures import a_minip
@@ -210,9 +211,9 @@ def test_a_bundle_made_of_another_keeps_what_that_learnt_from_frames(a_set: Path
     made = teach_frames(tmp_path / "tiny", a_set, tmp_path / "taught", {"members": 1, "steps": 5})
     child = tmp_path / "child"
     write_tiny_bundle(child, pictures=NINE_LABEL_CHOICE)
-    carry_frames(tmp_path / "tiny", child, "classifier")
+    carry_additions(tmp_path / "tiny", child, "classifier")
     assert open_bundle(child).frames is None, "the untaught one has nothing to give"
-    carry_frames(made, child, "classifier")
+    carry_additions(made, child, "classifier")
     evidence, picture = np.full(len(INPUTS) - 1, -4.0, np.float32), (0.2, 0.3, 0.5)
     first, second = open_bundle(made).frames, open_bundle(child).frames
     assert first.combined(picture, evidence, False) == second.combined(picture, evidence, False)

@@ -1,0 +1,252 @@
+"""Train the device network on simulated brightest pictures with truth; resumable."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from scipy import ndimage
+from torch import nn
+from torch.nn import functional
+
+from ClaireDSALib.models.device_input import channels_of
+from ClaireDSALib.models.networks.device_net import STRIDE, DeviceNet
+from ClaireDSALib.models.preprocessing import resize
+from ClaireDSALib.training.simulated_set import read_index
+from ClaireDSALib.training.weight_average import running_mean
+
+SIZE_PX = 512
+"""Side of the square that the network is shown."""
+
+_LEAST_SCALE, _MOST_SCALE = 0.75, 1.3
+_EDGE = np.ones((3, 3), bool)
+
+
+@dataclass(frozen=True)
+class DeviceExample:
+    """One picture and where devices stand out in it.
+
+    Attributes
+    ----------
+    picture : (S, S) uint16 ndarray
+        Spread over the range.
+    device : (S, S) bool ndarray
+        Any pixel of the original that it stands for.
+    patient : str
+    label : str or None
+        ``present``, ``absent`` or, where readers would disagree, None.
+    """
+
+    picture: npt.NDArray[np.uint16]
+    device: npt.NDArray[np.bool_]
+    patient: str
+    label: str | None
+
+
+@dataclass(frozen=True)
+class DeviceFitSettings:
+    """Choices of one training."""
+
+    steps: int = 6000
+    batch: int = 6
+    crop_px: int = 320
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    validate_every: int = 300
+    seed: int = 0
+    budget_s: float = float("inf")
+    average: float = 0.998
+
+
+def load_device_examples(
+    folder: str | Path, split: str, *, known: Sequence[str] = (), names: list[str] | None = None
+) -> list[DeviceExample]:
+    """Pictures of a set of ``claire-dsa train device-set``.
+
+    Parameters
+    ----------
+    folder : str or Path
+    split : {"train", "validation"}
+    known : sequence of str
+        File names to leave out.
+    names : list of str, optional
+        The file names read are appended to it.
+    """
+    examples = []
+    for line in read_index(Path(folder), "claire-dsa train device-set"):
+        if line["split"] != split or line["npz"] in known:
+            continue
+        with np.load(Path(folder) / line["npz"], allow_pickle=False) as arrays:
+            picture, device = arrays["brightest"], arrays["device"]
+        if picture.min() == picture.max():
+            continue
+        examples.append(DeviceExample(_spread(picture), _any_in(device), line["patient"], line["labels"]["device"]))
+        if names is not None:
+            names.append(line["npz"])
+    return examples
+
+
+def fit_devices(
+    train: Sequence[DeviceExample],
+    validation: Sequence[DeviceExample],
+    settings: DeviceFitSettings,
+    checkpoint: Path,
+    *,
+    report: Callable[[str], None] = lambda _: None,
+    more: Callable[[], Sequence[DeviceExample]] = lambda: (),
+) -> DeviceNet:
+    """Train and return the network with the best validation score; an existing checkpoint is resumed.
+
+    The score is the area under the ROC curve of the expected area of devices, for the label.
+
+    Parameters
+    ----------
+    train, validation : sequence of DeviceExample
+    settings : DeviceFitSettings
+    checkpoint : Path
+    report : callable
+        Told one line after each validation.
+    more : callable
+        Asked after each validation for examples that have come since.
+    """
+    torch.manual_seed(settings.seed)
+    train, network = list(train), DeviceNet().to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    averaged = running_mean(network, settings.average)
+    state: dict[str, Any] = {"step": 0, "best": -1.0, "weights": network.state_dict(), "spent_s": 0.0}
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        network.load_state_dict(state["last"])
+        averaged.load_state_dict(state["averaged"])
+        optimiser.load_state_dict(state["optimiser"])
+        report(f"resumed after step {state['step']}")
+    start, losses = time.perf_counter() - state["spent_s"], []
+    for step in range(state["step"], settings.steps):
+        progress = max(step / settings.steps, (time.perf_counter() - start) / settings.budget_s)
+        for group in optimiser.param_groups:
+            rate = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+            group["lr"] = settings.learning_rate * min(1.0, (step + 1) / 50) * rate
+        images, truths, weights = _batch(train, settings, np.random.default_rng([settings.seed, step]))
+        network.train()
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = network(images)
+        loss = _loss(logits.float(), truths, weights)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        averaged.update_parameters(network)
+        losses.append(float(loss.detach()))
+        last = step + 1 == settings.steps or progress >= 1.0
+        if (step + 1) % settings.validate_every == 0 or last:
+            score = area_score(averaged.module, validation)
+            if score > state["best"]:
+                kept = {k: v.detach().clone() for k, v in averaged.module.state_dict().items()}
+                state |= {"best": score, "weights": kept}
+            state |= {"step": step + 1, "last": network.state_dict(), "optimiser": optimiser.state_dict()}
+            state |= {"averaged": averaged.state_dict(), "spent_s": time.perf_counter() - start}
+            checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(state, checkpoint.with_suffix(".part"))
+            checkpoint.with_suffix(".part").replace(checkpoint)
+            told = f"step {step + 1} loss {np.mean(losses):.4f} AUC by area {score:.4f}"
+            report(f"{told} {state['spent_s']:.0f} s, {len(train)} pictures")
+            losses = []
+            train += more()
+        if last:
+            break
+    network.load_state_dict(state["weights"])
+    return network.eval()
+
+
+@torch.no_grad()
+def map_of(network: nn.Module, picture: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Logits ``(S / 2, S / 2)`` of a square picture ``(S, S)``."""
+    network.eval()
+    channels = torch.from_numpy(channels_of(picture.astype(np.float32)))[None]
+    return network(channels)[0, 0].numpy()
+
+
+def area_score(network: nn.Module, examples: Sequence[DeviceExample]) -> float:
+    """Area under the ROC curve of the expected share of devices, over the examples whose label is known."""
+    from sklearn.metrics import roc_auc_score
+
+    known = [one for one in examples if one.label is not None]
+    shares = [float((1 / (1 + np.exp(-map_of(network, one.picture)))).mean()) for one in known]
+    return float(roc_auc_score([one.label == "present" for one in known], shares))
+
+
+def _spread(picture: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
+    small = resize(picture, SIZE_PX)
+    low, high = float(small.min()), float(small.max())
+    return np.round(65535 * (small - low) / max(high - low, 1e-6)).astype(np.uint16)
+
+
+def _any_in(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    return resize(mask.astype(np.float32), SIZE_PX) > 1 / 3
+
+
+def _batch(
+    examples: Sequence[DeviceExample], settings: DeviceFitSettings, rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    drawn = [_drawn(examples[int(rng.integers(len(examples)))], settings.crop_px, rng) for _ in range(settings.batch)]
+    images, truths, weights = (torch.from_numpy(np.stack(part)) for part in zip(*drawn, strict=True))
+    return images.to(memory_format=torch.channels_last), truths, weights
+
+
+def _drawn(
+    one: DeviceExample, crop_px: int, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """A crop, turned, scaled and with its greys changed: channels, truth and weights at the network's stride."""
+    picture = one.picture.astype(np.float32) / 65535
+    scale = float(rng.uniform(_LEAST_SCALE, _MOST_SCALE))
+    side = min(round(crop_px / scale), picture.shape[0])
+    row, column = _corner(one.device, side, rng)
+    picture, device = (image[row : row + side, column : column + side] for image in (picture, one.device))
+    greys = Image.fromarray(_other_greys(picture, rng)).resize((crop_px, crop_px), Image.Resampling.BILINEAR)
+    mask = Image.fromarray(device.astype(np.float32)).resize((crop_px, crop_px), Image.Resampling.BILINEAR)
+    turns, flip = int(rng.integers(4)) if rng.random() < 0.3 else 0, rng.random() < 0.5
+    greys, mask = (np.rot90(np.asarray(image), turns) for image in (greys, mask))
+    greys, mask = (image[:, ::-1] if flip else image for image in (greys, mask))
+    found = np.ascontiguousarray(mask) > 0.4
+    coarse = found.reshape(crop_px // STRIDE, STRIDE, crop_px // STRIDE, STRIDE).any((1, 3))
+    ring = ndimage.binary_dilation(coarse, _EDGE) & ~coarse
+    weights = np.where(ring, 0.0, 1.0).astype(np.float32)
+    return channels_of(np.ascontiguousarray(greys)), coarse[None].astype(np.float32), weights[None]
+
+
+def _corner(device: npt.NDArray[np.bool_], side: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Of a crop; in half of the pictures with a device one that holds a part of it."""
+    free = device.shape[0] - side
+    if device.any() and rng.random() < 0.5:
+        places = np.argwhere(device)
+        row, column = places[int(rng.integers(len(places)))] - rng.integers(side // 8, side - side // 8, 2)
+        return int(np.clip(row, 0, free)), int(np.clip(column, 0, free))
+    return int(rng.integers(free + 1)), int(rng.integers(free + 1))
+
+
+def _other_greys(picture: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Gamma, blur, noise and saturation, each sometimes."""
+    changed = picture ** np.float32(np.exp(rng.uniform(-0.5, 0.5))) if rng.random() < 0.6 else picture
+    if rng.random() < 0.25:
+        changed = ndimage.gaussian_filter(changed, float(rng.uniform(0.3, 0.9)))
+    if rng.random() < 0.3:
+        changed = changed + rng.normal(0, float(np.exp(rng.uniform(-7, -4))), changed.shape).astype(np.float32)
+    if rng.random() < 0.3:
+        changed = np.minimum(changed, np.float32(np.quantile(changed, rng.uniform(0.7, 1.0))))
+    return np.ascontiguousarray(np.maximum(changed, 0), np.float32)
+
+
+def _loss(logits: torch.Tensor, truths: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Binary cross entropy plus Dice over the batch; the ring around devices does not count."""
+    cross = functional.binary_cross_entropy_with_logits(logits, truths, weights)
+    chance = logits.sigmoid() * weights
+    both, sums = (chance * truths).sum(), chance.sum() + truths.sum()
+    return 10 * cross + 1 - (2 * both + 1) / (sums + 1)
