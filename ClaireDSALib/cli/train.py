@@ -131,6 +131,10 @@ def devices(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for the bundle that marks devices; may be the same.")
     ],
+    weigh_on: Annotated[
+        Path | None,
+        typer.Option(help="Set of 'claire-dsa train label-set' whose validation patients weigh in too.", exists=True),
+    ] = None,
     config: Config = None,
     minutes: Annotated[float, typer.Option(help="Wall-clock budget.")] = 60.0,
 ) -> None:
@@ -139,7 +143,9 @@ def devices(
 
     try:
         settings = {"budget_s": 60 * minutes} | (read_object(config) if config else {})
-        made = teach_devices(bundle, data, out, settings, report=lambda line: typer.echo(line, err=True))
+        made = teach_devices(
+            bundle, data, out, settings, weigh_on=weigh_on, report=lambda line: typer.echo(line, err=True)
+        )
     except (OSError, ValueError, TypeError) as error:
         typer.echo(f"Refused: {error}", err=True)
         raise typer.Exit(2) from error

@@ -94,6 +94,20 @@ def load_device_examples(
     return examples
 
 
+def load_brightest_pictures(folder: str | Path, split: str) -> list[DeviceExample]:
+    """Brightest pictures of a set of ``claire-dsa train label-set``, which says what they show but not where."""
+    examples = []
+    for line in read_index(Path(folder), "claire-dsa train label-set"):
+        if line["split"] != split or line.get("picture") == "subtracted":
+            continue
+        with np.load(Path(folder) / line["npz"], allow_pickle=False) as arrays:
+            picture = arrays.get("brightest")
+        if picture is not None and picture.min() < picture.max():
+            nowhere = np.zeros((SIZE_PX, SIZE_PX), bool)
+            examples.append(DeviceExample(_spread(picture), nowhere, line["patient"], line["labels"]["device"]))
+    return examples
+
+
 def fit_devices(
     train: Sequence[DeviceExample],
     validation: Sequence[DeviceExample],

@@ -21,6 +21,7 @@ from ClaireDSALib.training.device_fit import (
     DeviceExample,
     DeviceFitSettings,
     fit_devices,
+    load_brightest_pictures,
     load_device_examples,
     map_of,
 )
@@ -38,6 +39,7 @@ def teach_devices(
     out: str | Path,
     settings: Mapping[str, Any] | None = None,
     *,
+    weigh_on: str | Path | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Copy a label bundle to ``out`` and add a network that marks devices; its label network stays as it is.
@@ -52,6 +54,9 @@ def teach_devices(
         A checkpoint lies beside it, so that an interrupted training goes on.
     settings : mapping, optional
         Fields of :class:`~ClaireDSALib.training.device_fit.DeviceFitSettings`.
+    weigh_on : str or Path, optional
+        Set of ``claire-dsa train label-set`` on whose validation patients map and picture are weighed, beside those of
+        ``data``.
     report : callable
 
     Returns
@@ -79,7 +84,8 @@ def teach_devices(
     network = fit_devices(train, validation, chosen, out.with_suffix(".devices.pt"), report=report)
     if out.resolve() != bundle.resolve():
         shutil.copytree(bundle, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    add_devices(network, out, validation, report=report)
+    known = [] if weigh_on is None else load_brightest_pictures(weigh_on, "validation")
+    add_devices(network, out, [*validation, *known], report=report)
     return out
 
 

@@ -16,7 +16,13 @@ from ClaireDSALib.models.device_input import counted, device_channels
 from ClaireDSALib.models.errors import BundleError, ImageRefusedError
 from ClaireDSALib.models.two_pictures import NINE_LABEL_CHOICE
 from ClaireDSALib.training.additions import carry_additions
-from ClaireDSALib.training.device_fit import DeviceFitSettings, area_score, fit_devices, load_device_examples
+from ClaireDSALib.training.device_fit import (
+    DeviceFitSettings,
+    area_score,
+    fit_devices,
+    load_brightest_pictures,
+    load_device_examples,
+)
 from ClaireDSALib.training.device_set import DeviceSetPlan, make_device_set
 from ClaireDSALib.training.device_train import teach_devices
 from Testing.unit.models.tiny_bundle import write_tiny_bundle
@@ -183,6 +189,25 @@ def test_a_wrong_entry_is_refused(taught: Path, change: dict, words: str) -> Non
             open_bundle(taught)
     finally:
         path.write_text(kept)
+
+
+def test_pictures_of_a_label_set_weigh_in(a_set: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    lines = []
+    for number, label in enumerate(("present", "absent", None)):
+        arrays = {"minip": a_minip((64, 64), seed=number)} | ({"brightest": a_minip((64, 64))} if number < 2 else {})
+        np.savez(tmp_path / "runs" / f"r{number}.npz", **arrays)
+        common = {"npz": f"runs/r{number}.npz", "patient": "p", "split": "validation"}
+        lines += [common | {"picture": kind, "labels": {"device": label}} for kind in ("minip", "subtracted")]
+    (tmp_path / "index.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = load_brightest_pictures(tmp_path, "validation")
+    assert [one.label for one in found] == ["present", "absent"]
+    assert load_brightest_pictures(tmp_path, "train") == []
+    write_tiny_bundle(tmp_path / "tiny", pictures=NINE_LABEL_CHOICE)
+    told: list[str] = []
+    quick = QUICK | {"steps": 1}
+    teach_devices(tmp_path / "tiny", a_set, tmp_path / "out", quick, weigh_on=tmp_path, report=told.append)
+    assert any("weighed on 12 validation pictures" in line for line in told)
 
 
 def test_bundles_and_sets_that_cannot_learn_devices_are_refused(a_set: Path, tmp_path: Path) -> None:
