@@ -16,6 +16,7 @@ from ClaireDSALib.models.bundle_config import (
 )
 from ClaireDSALib.models.labels import LabelSet
 from ClaireDSALib.models.onnx_export import export_onnx
+from ClaireDSALib.models.onnx_shared import share_weights
 from ClaireDSALib.models.preprocessing import InputSpec
 from ClaireDSALib.models.two_pictures import PictureChoice
 from ClaireDSALib.models.weights import save_weights
@@ -58,6 +59,7 @@ def write_bundle(
     if onnx:
         size = input_spec.size_px
         export_onnx(network, (len(input_spec.views), size, size), folder / ONNX_FILE)
+        share_weights(folder / ONNX_FILE, folder / WEIGHTS_FILE)
         files["onnx"] = ONNX_FILE
     section = {
         "task": "labels",

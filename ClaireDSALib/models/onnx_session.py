@@ -19,7 +19,7 @@ def open_session(path: Path, threads: int = 0) -> Any:
         When the graph is missing or unreadable.
     """
     import onnxruntime
-    from onnxruntime.capi.onnxruntime_pybind11_state import InvalidProtobuf
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidProtobuf
 
     if not path.is_file():
         msg = f"{path.name} is missing from bundle {path.parent.parent.name!r}; add the bundle again"
@@ -30,6 +30,6 @@ def open_session(path: Path, threads: int = 0) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except InvalidProtobuf as error:
-        msg = f"{path.name} is not a readable ONNX graph; add the bundle again"
+    except (Fail, InvalidProtobuf) as error:
+        msg = f"{path.name} of bundle {path.parent.parent.name!r} or its weights cannot be read; add the bundle again"
         raise BundleError(msg) from error

@@ -15,6 +15,7 @@ from ClaireDSALib.models.artery_vein import SCALES, ArteryVeinReader
 from ClaireDSALib.models.bundle import read_metadata
 from ClaireDSALib.models.networks.cave import RECURRENT, CaveTemporalUNet
 from ClaireDSALib.models.onnx_export import export_traced
+from ClaireDSALib.models.onnx_shared import share_weights
 from ClaireDSALib.models.vessel_input import strongest_opacity
 from ClaireDSALib.models.vessel_segmenter import VesselSegmenter
 from ClaireDSALib.models.weights import save_weights
@@ -45,6 +46,8 @@ def add_artery_vein(network: CaveTemporalUNet, folder: Path, size_px: int) -> No
     save_weights(network, folder / WEIGHTS_FILE)
     export_step(network, folder / STEP_FILE)
     export_decode(network, folder / DECODE_FILE)
+    for graph in (STEP_FILE, DECODE_FILE):
+        share_weights(folder / graph, folder / WEIGHTS_FILE)
     layers, kernel = network.depth
     arguments = {"n_classes": 2, "kernel_size": kernel, "num_layers": layers, "widths": list(network.widths)}
     entry = {

@@ -110,11 +110,13 @@ def add_devices(
     import torch
 
     from ClaireDSALib.models.onnx_export import export_traced
+    from ClaireDSALib.models.onnx_shared import share_weights
     from ClaireDSALib.models.weights import save_weights
 
     save_weights(network, folder / FILE)
     example = [torch.zeros(1, 2, SIZE_PX, SIZE_PX)]
     export_traced(network, folder / GRAPH, example, inputs=["image"], outputs=["logits"])
+    share_weights(folder / GRAPH, folder / FILE)
     known = [one for one in validation if one.label is not None]
     present = np.array([one.label == "present" for one in known])
     chances = _by_picture(folder, known)

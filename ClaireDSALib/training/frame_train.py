@@ -166,12 +166,15 @@ def _prepared(pictures: Any, spec: Any) -> Iterator[npt.NDArray[np.float32]]:
 def _make_any_size(folder: Path) -> None:
     """Export the graph anew, so that it takes finer pictures too; graphs made before 0.4.0 took one size."""
     from ClaireDSALib.models.onnx_export import export_onnx
+    from ClaireDSALib.models.onnx_shared import share_weights
     from ClaireDSALib.models.weights import load_network
 
     opened = open_bundle(folder)
     if opened.onnx is not None:
         size = opened.input_spec.size_px
         export_onnx(load_network(opened), (len(opened.input_spec.views), size, size), opened.onnx)
+        if opened.weights is not None:
+            share_weights(opened.onnx, opened.weights)
 
 
 def _forget_frames(folder: Path, section: str) -> None:

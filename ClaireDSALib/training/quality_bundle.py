@@ -21,6 +21,7 @@ from ClaireDSALib.models.bundle_config import (
 )
 from ClaireDSALib.models.networks.quality_net import QualityNet
 from ClaireDSALib.models.onnx_export import export_traced
+from ClaireDSALib.models.onnx_shared import share_weights
 from ClaireDSALib.models.quality_input import GRADES, WORK_PX
 from ClaireDSALib.models.quality_reader import INPUTS
 from ClaireDSALib.models.weights import save_weights
@@ -49,6 +50,7 @@ def write_quality_bundle(
     """
     save_weights(network, folder / WEIGHTS_FILE)
     export_quality(network, folder / ONNX_FILE)
+    share_weights(folder / ONNX_FILE, folder / WEIGHTS_FILE)
     section: dict[str, Any] = {
         "task": "quality",
         "grades": list(GRADES),

@@ -20,6 +20,7 @@ from ClaireDSALib.models.bundle_config import (
 )
 from ClaireDSALib.models.networks.sequence_net import MAP_STRIDE, PHASES, SequenceNet, SequenceOutput
 from ClaireDSALib.models.onnx_export import export_traced
+from ClaireDSALib.models.onnx_shared import share_weights
 from ClaireDSALib.models.sequence_maps import CHANNELS
 from ClaireDSALib.models.weights import save_weights
 
@@ -58,6 +59,7 @@ def write_sequence_bundle(
     """
     save_weights(network, folder / WEIGHTS_FILE)
     export_sequence(network, folder / ONNX_FILE, size_px)
+    share_weights(folder / ONNX_FILE, folder / WEIGHTS_FILE)
     section: dict[str, Any] = {
         "task": "thrombus",
         "size_px": size_px,

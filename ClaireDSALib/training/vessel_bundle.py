@@ -22,6 +22,7 @@ from ClaireDSALib.models.bundle_config import (
 from ClaireDSALib.models.networks.vessel_cascade import VesselCascade
 from ClaireDSALib.models.networks.vessel_net import VesselNet
 from ClaireDSALib.models.onnx_export import export_traced
+from ClaireDSALib.models.onnx_shared import share_weights
 from ClaireDSALib.models.vessel_input import MAX_WORK_PX, MIN_WORK_PX
 from ClaireDSALib.models.vessel_segmenter import CHANNELS, INPUTS
 from ClaireDSALib.models.weights import save_weights
@@ -55,6 +56,7 @@ def write_vessel_bundle(
     """
     save_weights(network, folder / WEIGHTS_FILE)
     export_vessels(network, folder / ONNX_FILE)
+    share_weights(folder / ONNX_FILE, folder / WEIGHTS_FILE)
     inputs = next(names for names in INPUTS if len(names) == network.in_channels)
     section = {
         "task": "vessels",

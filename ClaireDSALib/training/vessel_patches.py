@@ -63,7 +63,8 @@ def patch(one: VesselExample, size: int, rng: np.random.Generator) -> tuple[Tens
 def _mirrored(one: VesselExample, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """(2, 2) from patch pixels to picture pixels at the size the network is shown the run."""
     side = max(one.opacity.shape)
-    return np.diag(rng.choice([-1.0, 1.0], 2)) * side / np.clip(side, MIN_WORK_PX, MAX_WORK_PX)
+    scale = min(float(np.clip(side, MIN_WORK_PX, MAX_WORK_PX)) / side, 2 ** LOG2_SCALE[1])
+    return np.diag(rng.choice([-1.0, 1.0], 2)) / scale
 
 
 def _turn(rng: np.random.Generator) -> npt.NDArray[np.float64]:
