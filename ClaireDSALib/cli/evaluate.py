@@ -98,20 +98,29 @@ def real(
 
 @app.command()
 def maps(
-    data: Annotated[Path, typer.Option(help="Simulated set: of train label-set, or of simulate --format npz.")],
+    data: Annotated[
+        Path, typer.Option(help="Simulated set: of train label-set or simulate --format npz; device: train device-set.")
+    ],
     bundle: BundleOption = DEFAULT_BUNDLE,
-    split: Annotated[str, typer.Option(help="Split to use.")] = "test",
+    label: Annotated[str, typer.Option(help="Whose maps: contrast_fluid or device.")] = "contrast_fluid",
+    split: Annotated[str | None, typer.Option(help="Split to use: test, of a device set validation.")] = None,
     limit: Annotated[int, typer.Option(help="Pictures to use at most.")] = 100,
     yes: Yes = False,
 ) -> None:
     """Faithfulness of the maps: deletion and insertion curves, and evidence inside the true cause."""
     import json
 
-    from ClaireDSALib.training.faithfulness import measure_maps
+    from ClaireDSALib.training.faithfulness import measure_device_maps, measure_maps
 
     classifier = _load(bundle, "auto", yes)
     try:
-        found = measure_maps(classifier, data, split=split, limit=limit)
+        if label == "device":
+            found = measure_device_maps(classifier, data, split=split or "validation", limit=limit)
+        elif label == "contrast_fluid":
+            found = measure_maps(classifier, data, split=split or "test", limit=limit)
+        else:
+            msg = f"the cause of {label!r} is not kept in simulated sets; choose contrast_fluid or device"
+            raise ValueError(msg)
     except (ValueError, OSError) as error:
         typer.echo(f"Refused: {error}", err=True)
         raise typer.Exit(1) from error

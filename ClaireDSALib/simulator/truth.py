@@ -78,8 +78,8 @@ def pictures(run: Run, *, stack_px: int = STACK_PX) -> dict[str, npt.NDArray[Any
     -------
     dict
         ``minip`` (H, W) stored dtype, contrast dark; ``subtracted_minip`` (H, W) uint16 display scale where the run
-        is subtracted or can be; ``valid_region``, ``arteries``, ``veins``, ``visible`` (H, W) bool; ``opacity``
-        (H, W) uint8, noise- and motion-free, 255 is ``OPACITY_SPAN``; ``territory_missing`` (H/4, W/4) uint8;
+        is subtracted or can be; ``valid_region``, ``arteries``, ``veins``, ``visible``, ``devices`` (H, W) bool;
+        ``opacity`` (H, W) uint8, noise-free, 255 is ``OPACITY_SPAN``; ``territory_missing`` (H/4, W/4) uint8;
         ``stack`` (T, S, S) uint16 frames averaged down; ``times_s`` (T,); ``phases`` (T,) int8 index into ``PHASES``;
         ``site`` (2,) row and column, NaN without; ``centerline`` (K, 3) row, column, radius in pixels;
         ``motion_field`` (T, 2, 16, 16) float16 displacement in pixels.
@@ -93,6 +93,7 @@ def pictures(run: Run, *, stack_px: int = STACK_PX) -> dict[str, npt.NDArray[Any
         "arteries": run.iodine.artery_mask,
         "veins": run.iodine.vein_mask,
         "visible": run.visible,
+        "devices": run.devices_shown,
         "opacity": np.round(np.clip(run.opacity / OPACITY_SPAN, 0, 1) * 255).astype(np.uint8),
         "territory_missing": np.round(np.clip(run.iodine.territory_missing[::4, ::4], 0, 1) * 255).astype(np.uint8),
         "stack": average_down(run.frames, stack_size),

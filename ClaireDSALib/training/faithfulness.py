@@ -18,6 +18,10 @@ REACH = 9
 """The cause is widened by this many pixels at the network's input: a map has one value per 32 pixels."""
 
 
+DEVICE_REACH = 0.015
+"""Of the picture's side: about three millimetres of a head."""
+
+
 def measure_maps(
     classifier: Classifier, folder: Path, *, split: str = "test", limit: int = 100, seed: int = 0
 ) -> dict[str, Any]:
@@ -47,6 +51,57 @@ def measure_maps(
         raise ValueError(msg)
     names = ("mass_on_vessels", "area_of_vessels", "deletion", "deletion_shuffled", "insertion", "insertion_shuffled")
     return {"pictures": len(rows), **{n: float(np.nanmean([r[k] for r in rows])) for k, n in enumerate(names)}}
+
+
+def measure_device_maps(
+    classifier: Classifier, folder: Path, *, split: str = "validation", limit: int = 100
+) -> dict[str, Any]:
+    """Where the map of the device label points in pictures that show one.
+
+    Parameters
+    ----------
+    classifier : Classifier
+    folder : Path
+        Set of ``claire-dsa train device-set``.
+    split : str
+    limit : int
+        Pictures with a device that are used at most.
+
+    Returns
+    -------
+    dict
+        ``pictures``, and means over them: ``mass_on_devices``, the share of the positive evidence within
+        ``DEVICE_REACH`` of the picture's side of a device; ``area_of_devices``, what an even map would reach; and
+        ``strongest_on_device``, the share of pictures whose strongest point lies there.
+
+    Raises
+    ------
+    ValueError
+        When no run of the split shows a device.
+    """
+    rows = []
+    for record in read_index(folder, f"claire-dsa train device-set --out {folder}"):
+        if record.get("split") != split or record["labels"]["device"] != "present" or len(rows) == limit:
+            continue
+        with np.load(folder / record["npz"], allow_pickle=False) as arrays:
+            picture, device = arrays["brightest"], arrays.get("device")
+        if device is not None and device.any():
+            found = classifier.classify(picture, brightest=picture, subtraction_state="unsubtracted")
+            rows.append(_on_device(found.cams["device"]["present"], device))
+    if not rows:
+        msg = f"{folder} holds no runs that show a device in split {split!r}"
+        raise ValueError(msg)
+    names = ("mass_on_devices", "area_of_devices", "strongest_on_device")
+    return {"pictures": len(rows), **{n: float(np.nanmean([r[k] for r in rows])) for k, n in enumerate(names)}}
+
+
+def _on_device(cam: npt.NDArray[np.float32], device: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
+    from scipy.ndimage import distance_transform_edt
+
+    near = distance_transform_edt(~device) <= DEVICE_REACH * max(device.shape)
+    place = np.unravel_index(int(cam.argmax()), cam.shape)
+    row, column = (int((p + 0.5) * side / n) for p, side, n in zip(place, device.shape, cam.shape, strict=True))
+    return mass_inside(cam, near), float(near.mean()), float(near[row, column])
 
 
 def _one(classifier: Classifier, path: Path, rng: np.random.Generator) -> tuple[float, ...] | None:

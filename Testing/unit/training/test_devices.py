@@ -25,6 +25,7 @@ from ClaireDSALib.training.device_fit import (
 )
 from ClaireDSALib.training.device_set import DeviceSetPlan, make_device_set
 from ClaireDSALib.training.device_train import teach_devices
+from ClaireDSALib.training.faithfulness import measure_device_maps
 from Testing.unit.models.tiny_bundle import write_tiny_bundle
 from Testing.unit.models.tiny_pictures import a_minip
 
@@ -157,6 +158,15 @@ def test_evaluation_judges_devices_as_the_analysis_does(taught: Path) -> None:
     found = predict(classifier, pictures)[0][0, labels.slice_of("device")]
     read = classifier.classify(kept, brightest=kept, subtraction_state="unsubtracted").label("device")
     np.testing.assert_allclose(found, read.probabilities, atol=0.02)
+
+
+def test_maps_are_held_against_where_the_devices_are(taught: Path, a_set: Path) -> None:
+    found = measure_device_maps(load_classifier(taught, confirmed=True), a_set)
+    assert found["pictures"] == 5
+    assert found["mass_on_devices"] > 2 * found["area_of_devices"]
+    assert found["strongest_on_device"] == 1.0
+    with pytest.raises(ValueError, match="no runs that show a device in split 'test'"):
+        measure_device_maps(load_classifier(taught, confirmed=True), a_set, split="test")
 
 
 def test_a_bundle_made_of_another_marks_devices_too(taught: Path, tmp_path: Path) -> None:
