@@ -104,7 +104,8 @@ class VesselSegmenter:
         self._calibration = np.asarray(section.get("calibration", [[1.0, 0.0]] * 3), np.float32)
         self._scales = tuple(float(s) for s in section.get("scales", (1.0,)))
         least, most = section.get("work_px", (MIN_WORK_PX, MAX_WORK_PX))
-        self._work_px = (int(least), int(most))
+        self.work_px = (int(least), int(most))
+        """Range into which the longer side of a picture is brought before the network sees it."""
         self._session = open_session(folder / str(section["onnx"]))
         apart = section.get("artery_vein")
         self.artery_vein = ArteryVeinReader(folder, apart) if apart else None
@@ -200,7 +201,7 @@ class VesselSegmenter:
         scale: float,
     ) -> npt.NDArray[np.float32]:
         """(3, H, W) logits, the picture shown to the network at ``scale`` times its working size."""
-        least, most = self._work_px
+        least, most = self.work_px
         prepared = prepare_vessels(
             opacity,
             times=times,
