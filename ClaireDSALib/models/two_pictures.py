@@ -157,6 +157,8 @@ def read_off_brightest(
 def read_off_devices(found: Classification, finder: DeviceFinder, brightest: npt.NDArray[Any]) -> Classification:
     """The classification with the finder's label judged by the devices it marks; the label's map shows them.
 
+    A place that is marked speaks against ``absent``; one that is not speaks for neither.
+
     Parameters
     ----------
     found : Classification
@@ -173,7 +175,8 @@ def read_off_devices(found: Classification, finder: DeviceFinder, brightest: npt
     )
     cams = dict(found.cams)
     if finder.label in cams:
-        cams[finder.label] = dict(zip(cams[finder.label], (-marked.logits, marked.logits), strict=True))
+        maps = np.minimum(-marked.logits, 0), marked.logits
+        cams[finder.label] = dict(zip(cams[finder.label], maps, strict=True))
     return replace(found, labels=labels, cams=cams)
 
 
