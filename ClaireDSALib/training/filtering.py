@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ClaireDSALib.models.errors import ImageRefusedError
 from ClaireDSALib.pipeline.model_set import ModelSet
 from ClaireDSALib.pipeline.report import LabelResult, OutOfDistribution, Suitability
 from ClaireDSALib.pipeline.settings import Settings
@@ -64,6 +65,10 @@ class RunOutcome:
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "reasons": list(self.reasons)}
+
+
+_FACTS = ("vendor", "labels", "quality", "delivery", "body_part")
+"""Entries of a set's index that stand beside an outcome."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +126,12 @@ def judge_simulated(
     for number, line in enumerate(lines, 1):
         with np.load(folder / line["npz"], allow_pickle=False) as stored:
             arrays = dict(stored)
-        suitability, moved = _read(line, arrays, chosen, models)
-        outcomes.append(_outcome(line, arrays, suitability, _mask(arrays, segmenter.find, moved=moved)))
+        try:
+            suitability, moved = _read(line, arrays, chosen, models)
+        except ImageRefusedError:
+            outcomes.append(_refused(line))
+        else:
+            outcomes.append(_outcome(line, arrays, suitability, _mask(arrays, segmenter.find, moved=moved)))
         progress(number, len(lines))
     used = {r.task: f"{r.name} {r.version} ({r.sha256[:12]})" for r in models.records()}
     return outcomes, {**used, "vessels": segmenter.description, "rules": chosen.preset}
@@ -146,11 +155,27 @@ def excluding(suitability: Suitability) -> tuple[str, ...]:
     return tuple(dict.fromkeys(r.label for r in suitability.reasons if r.severity == "exclude"))
 
 
+def _refused(line: dict[str, Any]) -> RunOutcome:
+    """A run whose picture is none, as where the console saturates everywhere: the analysis does not label it."""
+    facts = {key: line[key] for key in _FACTS if key in line}
+    return RunOutcome(
+        name=line["npz"],
+        patient=line["patient"],
+        success=False,
+        kept=False,
+        score=0.0,
+        reasons=("refused",),
+        dice=None,
+        cldice=None,
+        facts=facts,
+    )
+
+
 def _outcome(
     line: dict[str, Any], arrays: dict[str, Any], suitability: Suitability, mask: npt.NDArray[np.bool_]
 ) -> RunOutcome:
     success, area, lines = succeeded(mask, arrays["vessels"])
-    facts = {key: line[key] for key in ("vendor", "labels", "quality", "delivery", "body_part") if key in line}
+    facts = {key: line[key] for key in _FACTS if key in line}
     return RunOutcome(
         name=line["npz"],
         patient=line["patient"],

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 pytest.importorskip("matplotlib", reason="the pictures of the page need matplotlib")
 
+from ClaireDSALib.models.errors import ImageRefusedError
 from ClaireDSALib.pipeline.report import Acquisition, CaseReport, Reason, RunReport, Suitability
 from ClaireDSALib.training.filtering import Filter, RunOutcome, judge_simulated, succeeded
 from ClaireDSALib.training.filtering_page import (
@@ -228,3 +229,19 @@ def test_the_markdown_never_hides_the_cost(some_outcomes):
     figures = measure_filtering(some_outcomes, n_boot=50, n_permutations=50)
     text = markdown(FilteringReport(figures, some_outcomes, "x", "y"))
     assert "| good runs lost | 1 | 14.3%" in text
+
+
+def test_a_picture_that_is_none_is_excluded_and_the_next_run_is_judged(a_mixed_set):
+    class Refusing(_Models):
+        def classify(self, minip, bundle, settings, **given):
+            found = super().classify(minip, bundle, settings, **given)
+            if not next(self._usable):
+                msg = "the picture is constant"
+                raise ImageRefusedError(msg)
+            return found
+
+        _usable = iter([False, True])
+
+    first, second = judge_simulated(a_mixed_set, Filter("fake"), models=Refusing([True, True]))[0]
+    assert (first.kept, first.success, first.reasons, first.dice) == (False, False, ("refused",), None)
+    assert second.kept
