@@ -177,3 +177,18 @@ def test_a_saturated_console_shows_fewer_vessels(patient, small_plan):
     shown, left = (take_run(patient, one, "x").visible for one in (plain, glaring))
     assert left.sum() < 0.8 * shown.sum()
     assert not np.any(left & ~ndimage.binary_dilation(shown, iterations=2))
+
+
+def test_vessels_of_a_run_that_is_delivered_subtracted_lie_where_the_patient_moved_them(patient, small_plan):
+    sharp = Detector(photons=1e9, scatter_to_primary=0, glare=0, blur_px=0, electronic_noise=0, fluctuation=0)
+    plan = replace(small_plan, detector=sharp, motion_kind="table", motion_grade="severe", delivery="subtracted")
+    moved = take_run(patient, plan, "moved")
+    still = take_run(patient, replace(plan, motion_grade="none"), "still")
+    masked = take_run(patient, replace(plan, delivery="unsubtracted"), "masked")
+    assert np.abs(moved.motion.shift_mm).max() > 0.5 * plan.view.isocentre_spacing_mm
+    np.testing.assert_array_equal(masked.opacity, still.opacity, "its frames can be moved back onto the mask")
+    assert (moved.visible != still.visible).mean() > 0.002
+    seen = subtracted_minip(series_of(moved))
+    gone, come = still.visible & ~moved.visible, moved.visible & ~still.visible
+    assert come.any()
+    assert seen[come].mean() > (seen[gone].mean() if gone.any() else 0)
