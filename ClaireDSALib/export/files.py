@@ -19,7 +19,7 @@ from ClaireDSALib.export.perfusion_pictures import (
     write_perfusion_maps,
     write_reperfusion,
 )
-from ClaireDSALib.pipeline.report import CaseReport, CaseResult, RunReport
+from ClaireDSALib.pipeline.report import CaseReport, CaseResult, LabelResult, RunReport
 
 if TYPE_CHECKING:
     from ClaireDSALib.dsa.color_summary import Legend
@@ -38,6 +38,10 @@ MAPS = {
 VESSEL_COLOR = (64, 200, 255)
 ARTERY_COLOR, VEIN_COLOR = (255, 84, 84), (90, 130, 255)
 _CAM_ALPHA = 0.65
+_COARSE_PX = 64
+"""Longest side of a map that tells where a network looked; finer ones mark pixels."""
+_MARKED_LOGIT = 6.0
+"""Logit from which a marked pixel is shown in full: what is marked is thin, and certain or not there."""
 
 
 def write_run(folder: Path, series: DsaSeries, report: RunReport, arrays: Arrays) -> RunReport:
@@ -89,6 +93,7 @@ def write_run(folder: Path, series: DsaSeries, report: RunReport, arrays: Arrays
         limits["color_summary"] = (scale.first_s, scale.last_s)
     if report.labels:
         limits["cam"] = (0.0, _shared_cam_peak(report, arrays))
+        limits |= {f"cam.{label.name}": (0.0, _MARKED_LOGIT) for label in report.labels if _marks(label, arrays)}
     return dataclasses.replace(report, files=names, map_limits=limits)
 
 
@@ -144,8 +149,9 @@ def _overlays(place: Path, report: RunReport, arrays: Arrays, shape: tuple[int, 
         files["centerline.png"] = pictures.write_png(
             place / "centerline.png", pictures.outlined(arrays["centerline"], (255, 230, 90), fill=0.95)
         )
-    high = _shared_cam_peak(report, arrays)
+    shared = _shared_cam_peak(report, arrays)
     for label in report.labels:
+        high = _MARKED_LOGIT if _marks(label, arrays) else shared
         for cls, name in label.cam_arrays.items():
             cam = pictures.enlarge(arrays[name], _cam_size(shape))
             strength = np.clip(cam / high, 0, 1)
@@ -160,9 +166,15 @@ def _overlays(place: Path, report: RunReport, arrays: Arrays, shape: tuple[int, 
 
 
 def _shared_cam_peak(report: RunReport, arrays: Arrays) -> float:
-    """One display range for all labels of a run, so that weak evidence looks weak."""
-    peaks = [float(arrays[name].max()) for label in report.labels for name in label.cam_arrays.values()]
+    """One display range for all labels of a run, so that weak evidence looks weak; not for maps that mark pixels."""
+    labels = [label for label in report.labels if not _marks(label, arrays)]
+    peaks = [float(arrays[name].max()) for label in labels for name in label.cam_arrays.values()]
     return max([*peaks, 1e-6])
+
+
+def _marks(label: LabelResult, arrays: Arrays) -> bool:
+    """Whether a label's maps mark things pixel by pixel, each with a logit of its own, instead of cell by cell."""
+    return any(max(arrays[name].shape) > _COARSE_PX for name in label.cam_arrays.values())
 
 
 def _cam_size(shape: tuple[int, int]) -> tuple[int, int]:

@@ -123,7 +123,7 @@ def _cam_scale(run: RunReport) -> str:
     high = run.map_limits.get("cam", (0.0, 0.0))[1]
     return (
         '<p class="cam-text" hidden><span class="words"></span><span class="limits"><span>0</span>'
-        f'<span class="ramp heat"></span><span>{high:.2g} logit units</span></span></p>'
+        f'<span class="ramp heat"></span><span class="high">{high:.2g} logit units</span></span></p>'
     )
 
 
@@ -155,13 +155,16 @@ def _labels(run: RunReport) -> str:
 
 
 def _label(run: RunReport, label: LabelResult) -> str:
-    buttons = ""
+    buttons, own = "", run.map_limits.get(f"cam.{label.name}")
+    high = (own or run.map_limits.get("cam", (0.0, 0.0)))[1]
+    scale = "a scale of its own" if own else "one scale for all labels of this run"
     for name, chance in zip(label.classes, label.probabilities, strict=True):
         cam = run.files.get(f"{label.cam_arrays.get(name, '')}.png", "")
         chosen = " chosen" if name == label.predicted else ""
         text = f"{words(label.name)}: {words(name)}"
         buttons += (
-            f'<button type="button" class="class{chosen}" data-cam="{url(cam)}" data-text="{escape(text)}">'
+            f'<button type="button" class="class{chosen}" data-cam="{url(cam)}" data-text="{escape(text)}" '
+            f'data-scale="{scale}" data-high="{high:.2g}">'
             f'<span class="bar" style="width:{chance:.1%}"></span><span class="name">{escape(words(name))}</span>'
             f'<span class="value">{chance:.0%}</span></button>'
         )

@@ -28,7 +28,8 @@ for (const run of document.querySelectorAll(".run")) {
     stack.classList.toggle("evidence", on);
     if (!on) return;
     cam.src = button.dataset.cam;
-    cam.alt = text.querySelector(".words").textContent = `Evidence for ${button.dataset.text}; one scale for all labels of this run`;
+    cam.alt = text.querySelector(".words").textContent = `Evidence for ${button.dataset.text}; ${button.dataset.scale}`;
+    text.querySelector(".high").textContent = `${button.dataset.high} logit units`;
     if (stack.classList.contains("moving") || stack.classList.contains("map")) bases[0].click();
   };
 }

@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from ClaireDSALib.export import pictures, ramps
+from ClaireDSALib.export.files import write_case
 from ClaireDSALib.export.page import render_page
+from ClaireDSALib.pipeline.report import CaseResult, LabelResult
 
 
 def test_every_file_the_page_shows_is_there(a_written_case):
@@ -43,6 +45,24 @@ def test_weak_evidence_looks_weak_because_all_labels_share_one_scale(a_written_c
         for name in ("ap", "lateral")
     )
     assert weak < 0.3 * strong
+
+
+def test_a_map_that_marks_pixels_has_a_scale_of_its_own(a_judged_result, a_series, tmp_path):
+    run = a_judged_result.report.runs[0]
+    marked = LabelResult("device", ("absent", "present"), (0.1, 0.9), "present", {"present": "cam.device.present"})
+    report = dataclasses.replace(a_judged_result.report, runs=(dataclasses.replace(run, labels=(*run.labels, marked)),))
+    logits = np.full((256, 256), -9.0, np.float32)
+    logits[100:112, 20:200] = 9.0
+    arrays = {run.run_id: a_judged_result.arrays[run.run_id] | {"cam.device.present": logits}}
+    written = write_case(tmp_path, [a_series], CaseResult(report, arrays)).runs[0]
+    assert written.map_limits["cam"] == (0.0, 4.0), "the other labels keep theirs"
+    assert written.map_limits["cam.device"] == (0.0, 6.0)
+    shown = np.asarray(Image.open(tmp_path / written.files["cam.device.present.png"]))[..., 3]
+    assert shown.max() > 100
+    assert (shown > 100).mean() < 0.05
+    page = (tmp_path / "index.html").read_text()
+    assert 'data-scale="a scale of its own" data-high="6"' in page
+    assert 'data-scale="one scale for all labels of this run" data-high="4"' in page
 
 
 def test_a_map_file_shows_its_picture_unchanged_and_a_bar_beside_it(a_written_case):
