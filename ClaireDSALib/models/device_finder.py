@@ -98,7 +98,9 @@ class DeviceFinder:
         """
         absent, present = (max(p, _LEAST) for p in picture)
         numbers = np.append(found.numbers, np.log(present / absent))
-        return chances_of(numbers, self._mean, self._scale, self._weights, self._bias)
+        z = np.clip((numbers - self._mean) / self._scale, -FARTHEST, FARTHEST)
+        chance = float(1 / (1 + np.exp(-(z @ self._weights + self._bias))))
+        return 1 - chance, chance
 
 
 def check_finder(folder: Path, section: Mapping[str, Any]) -> None:
@@ -124,16 +126,3 @@ def check_finder(folder: Path, section: Mapping[str, Any]) -> None:
         if folder.resolve() not in path.parents or not path.is_file():
             msg = f"bundle {folder.name!r}: {name} is missing or lies outside the bundle; add the bundle again"
             raise BundleError(msg)
-
-
-def chances_of(
-    numbers: npt.NDArray[np.floating],
-    mean: npt.NDArray[np.floating],
-    scale: npt.NDArray[np.floating],
-    weights: npt.NDArray[np.floating],
-    bias: float,
-) -> tuple[float, float]:
-    """Probabilities of absent and present by a logistic regression over ``INPUTS``."""
-    z = np.clip((numbers - mean) / scale, -FARTHEST, FARTHEST)
-    present = float(1 / (1 + np.exp(-(z @ weights + bias))))
-    return 1 - present, present

@@ -121,7 +121,7 @@ def expose(
     for number in range(frames):
         contrast = iodine_mg_cm2[number]
         opacity = _opacity(contrast, share) if contrast.any() else None
-        there = opacity if opacity is None or motion is None else carried(opacity, motion, number, spacing_mm)
+        there = opacity if opacity is None or motion is None else carried(opacity, number, motion, spacing_mm)
         if opacity is not None:
             np.maximum(darkest, there if opacity_moves else opacity, out=darkest)
         attenuation = base if motion is None else _moved(base, halves, gradients, motion, number, spacing_mm)
@@ -228,7 +228,7 @@ def _moved(base, halves, gradients, motion: Motion, number: int, spacing_mm: flo
     return far + shift_image(halves[1], motion, number, spacing_mm, gain=near_gain)
 
 
-def carried(opacity: Image, motion: Motion, number: int, spacing_mm: float) -> Image:
+def carried(opacity: Image, number: int, motion: Motion, spacing_mm: float) -> Image:
     """Contrast (H, W) where the patient has moved it by frame ``number``; less than a fifth of a pixel is no motion."""
     if np.abs(motion.shift_mm[number]).max() < 0.2 * spacing_mm and abs(motion.rotation_deg[number]) < 0.02:
         return opacity

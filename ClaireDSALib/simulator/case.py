@@ -177,7 +177,7 @@ def take_run(
         plan.injection,
         plan.occlusion,
         times_s=plan.times_s,
-        carried=partial(_carry, motion, plan.view.isocentre_spacing_mm) if vessels_move else None,
+        carried=partial(carried, motion=motion, spacing_mm=plan.view.isocentre_spacing_mm) if vessels_move else None,
     )
     frames = iodine.frames if plan.contrast else np.zeros_like(iodine.frames)
     if plan.roadmap:
@@ -388,10 +388,6 @@ def _place_devices(anatomy: Anatomy, plan: RunPlan) -> list[Device]:
         filled = fillings(anatomy, own)
         placed += [filled] if filled is not None else []
     return placed
-
-
-def _carry(motion: Motion, spacing_mm: float, picture: FloatImage, number: int) -> FloatImage:
-    return carried(picture, motion, number, spacing_mm)
 
 
 def _fit(

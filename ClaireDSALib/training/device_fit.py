@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +18,9 @@ from torch.nn import functional
 from ClaireDSALib.models.device_input import channels_of
 from ClaireDSALib.models.networks.device_net import STRIDE, DeviceNet
 from ClaireDSALib.models.preprocessing import resize
+from ClaireDSALib.training.fit_best import FitSettings, fit_best
+from ClaireDSALib.training.roc import auc
 from ClaireDSALib.training.simulated_set import read_index
-from ClaireDSALib.training.weight_average import running_mean
 
 SIZE_PX = 512
 """Side of the square that the network is shown."""
@@ -52,45 +51,25 @@ class DeviceExample:
 
 
 @dataclass(frozen=True)
-class DeviceFitSettings:
+class DeviceFitSettings(FitSettings):
     """Choices of one training."""
 
     steps: int = 6000
+    validate_every: int = 300
     batch: int = 6
     crop_px: int = 320
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-4
-    validate_every: int = 300
-    seed: int = 0
-    budget_s: float = float("inf")
-    average: float = 0.998
 
 
-def load_device_examples(
-    folder: str | Path, split: str, *, known: Sequence[str] = (), names: list[str] | None = None
-) -> list[DeviceExample]:
-    """Pictures of a set of ``claire-dsa train device-set``.
-
-    Parameters
-    ----------
-    folder : str or Path
-    split : {"train", "validation"}
-    known : sequence of str
-        File names to leave out.
-    names : list of str, optional
-        The file names read are appended to it.
-    """
+def load_device_examples(folder: str | Path, split: str) -> list[DeviceExample]:
+    """Pictures of a set of ``claire-dsa train device-set``; ``split`` is "train" or "validation"."""
     examples = []
     for line in read_index(Path(folder), "claire-dsa train device-set"):
-        if line["split"] != split or line["npz"] in known:
+        if line["split"] != split:
             continue
         with np.load(Path(folder) / line["npz"], allow_pickle=False) as arrays:
             picture, device = arrays["brightest"], arrays["device"]
-        if picture.min() == picture.max():
-            continue
-        examples.append(DeviceExample(_spread(picture), _any_in(device), line["patient"], line["labels"]["device"]))
-        if names is not None:
-            names.append(line["npz"])
+        if picture.min() < picture.max():
+            examples.append(DeviceExample(_spread(picture), _any_in(device), line["patient"], line["labels"]["device"]))
     return examples
 
 
@@ -115,7 +94,6 @@ def fit_devices(
     checkpoint: Path,
     *,
     report: Callable[[str], None] = lambda _: None,
-    more: Callable[[], Sequence[DeviceExample]] = lambda: (),
 ) -> DeviceNet:
     """Train and return the network with the best validation score; an existing checkpoint is resumed.
 
@@ -128,56 +106,22 @@ def fit_devices(
     checkpoint : Path
     report : callable
         Told one line after each validation.
-    more : callable
-        Asked after each validation for examples that have come since.
     """
     torch.manual_seed(settings.seed)
-    train, network = list(train), DeviceNet().to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-    averaged = running_mean(network, settings.average)
-    state: dict[str, Any] = {"step": 0, "best": -1.0, "weights": network.state_dict(), "spent_s": 0.0}
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        network.load_state_dict(state["last"])
-        averaged.load_state_dict(state["averaged"])
-        optimiser.load_state_dict(state["optimiser"])
-        report(f"resumed after step {state['step']}")
-    start, losses = time.perf_counter() - state["spent_s"], []
-    for step in range(state["step"], settings.steps):
-        progress = max(step / settings.steps, (time.perf_counter() - start) / settings.budget_s)
-        for group in optimiser.param_groups:
-            rate = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-            group["lr"] = settings.learning_rate * min(1.0, (step + 1) / 50) * rate
-        images, truths, weights = _batch(train, settings, np.random.default_rng([settings.seed, step]))
-        network.train()
+    network = DeviceNet().to(memory_format=torch.channels_last)
+
+    def loss_of(rng: np.random.Generator) -> torch.Tensor:
+        images, truths, weights = _batch(train, settings, rng)
         with torch.autocast("cpu", torch.bfloat16):
             logits = network(images)
-        loss = _loss(logits.float(), truths, weights)
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        averaged.update_parameters(network)
-        losses.append(float(loss.detach()))
-        last = step + 1 == settings.steps or progress >= 1.0
-        if (step + 1) % settings.validate_every == 0 or last:
-            score = area_score(averaged.module, validation)
-            if score > state["best"]:
-                kept = {k: v.detach().clone() for k, v in averaged.module.state_dict().items()}
-                state |= {"best": score, "weights": kept}
-            state |= {"step": step + 1, "last": network.state_dict(), "optimiser": optimiser.state_dict()}
-            state |= {"averaged": averaged.state_dict(), "spent_s": time.perf_counter() - start}
-            checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(state, checkpoint.with_suffix(".part"))
-            checkpoint.with_suffix(".part").replace(checkpoint)
-            told = f"step {step + 1} loss {np.mean(losses):.4f} AUC by area {score:.4f}"
-            report(f"{told} {state['spent_s']:.0f} s, {len(train)} pictures")
-            losses = []
-            train += more()
-        if last:
-            break
-    network.load_state_dict(state["weights"])
-    return network.eval()
+        return _loss(logits.float(), truths, weights)
+
+    def judge(averaged: nn.Module) -> tuple[float, str]:
+        score = area_score(averaged, validation)
+        return score, f"AUC by area {score:.4f}"
+
+    fit_best(network, loss_of, judge, settings, checkpoint, report=report)
+    return network
 
 
 @torch.no_grad()
@@ -190,11 +134,9 @@ def map_of(network: nn.Module, picture: npt.NDArray[Any]) -> npt.NDArray[np.floa
 
 def area_score(network: nn.Module, examples: Sequence[DeviceExample]) -> float:
     """Area under the ROC curve of the expected share of devices, over the examples whose label is known."""
-    from sklearn.metrics import roc_auc_score
-
     known = [one for one in examples if one.label is not None]
     shares = [float((1 / (1 + np.exp(-map_of(network, one.picture)))).mean()) for one in known]
-    return float(roc_auc_score([one.label == "present" for one in known], shares))
+    return auc(np.array([one.label == "present" for one in known]), np.array(shares)).value
 
 
 def _spread(picture: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:

@@ -155,17 +155,7 @@ def _by_picture(folder: Path, examples: Sequence[DeviceExample]) -> npt.NDArray[
 
 def _logistic(z: npt.NDArray[np.float64], present: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float64], float]:
     """Weights (D,) and bias of a logistic regression with weight decay."""
-    from scipy.optimize import minimize
+    from sklearn.linear_model import LogisticRegression
 
-    sign = np.where(present, 1.0, -1.0)
-
-    def loss(values: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
-        weights, margins = values[:-1], sign * (z @ values[:-1] + values[-1])
-        slope = -sign / (1 + np.exp(margins)) / len(z)
-        return (
-            float(np.logaddexp(0, -margins).mean() + 0.5 * _DECAY * weights @ weights),
-            np.append(z.T @ slope + _DECAY * weights, slope.sum()),
-        )
-
-    found = minimize(loss, np.zeros(z.shape[1] + 1), jac=True, method="L-BFGS-B")
-    return found.x[:-1], float(found.x[-1])
+    found = LogisticRegression(C=1 / (_DECAY * len(z)), max_iter=1000).fit(z, present)
+    return found.coef_[0], float(found.intercept_[0])

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ClaireDSALib.models.networks.cave import CaveTemporalUNet
 from ClaireDSALib.models.vessel_sequence import MAX_FRAMES
+from ClaireDSALib.training.fit_best import FitSettings, fit_best
 from ClaireDSALib.training.vessel_examples import VesselExample
 from ClaireDSALib.training.vessel_set import unpacked
-from ClaireDSALib.training.weight_average import running_mean
 
 WIDTHS, KERNEL, LAYERS = (8, 16, 32, 48, 64), 1, 2
 """Slim enough for a CPU; pointwise gates, because the recurrent cells cost most."""
@@ -33,19 +30,15 @@ _OUTSIDE_WEIGHT = 0.1
 
 
 @dataclass(frozen=True)
-class SequenceFitSettings:
+class SequenceFitSettings(FitSettings):
     """Choices of one training."""
 
     steps: int = 3000
-    batch: int = 4
-    crop_px: int = 80
     learning_rate: float = 3e-3
-    weight_decay: float = 1e-4
     average: float = 0.995
     """Decay of the running mean of the weights, which is what is validated and kept."""
-    validate_every: int = 200
-    seed: int = 0
-    budget_s: float = float("inf")
+    batch: int = 4
+    crop_px: int = 80
 
 
 @dataclass(frozen=True)
@@ -89,7 +82,6 @@ def fit_sequence(
     *,
     network: CaveTemporalUNet | None = None,
     report: Callable[[str], None] = lambda _: None,
-    more: Callable[[], Sequence[SequencePictures]] = lambda: (),
 ) -> CaveTemporalUNet:
     """Train and return the network that tells arteries from veins best; an existing checkpoint is resumed.
 
@@ -100,57 +92,20 @@ def fit_sequence(
     checkpoint : Path
     network : CaveTemporalUNet, optional
     report : callable
-    more : callable
-        Asked after each validation for runs that have come since.
     """
     torch.manual_seed(settings.seed)
-    train = list(train)
-    network = network or CaveTemporalUNet(2, KERNEL, LAYERS, WIDTHS, "batch")
-    optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-    averaged = running_mean(network, settings.average)
-    state: dict[str, Any] = {"step": 0, "best": -1.0, "weights": network.state_dict(), "spent_s": 0.0}
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        network.load_state_dict(state["last"])
-        averaged.load_state_dict(state["averaged"])
-        optimiser.load_state_dict(state["optimiser"])
-        report(f"resumed after step {state['step']}")
-    start, losses = time.perf_counter() - state["spent_s"], []
-    for step in range(state["step"], settings.steps):
-        progress = max(step / settings.steps, (time.perf_counter() - start) / settings.budget_s)
-        for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * min(1.0, (step + 1) / 50) * _cosine(progress)
-        network.train()
-        loss = _loss(network, *_batch(train, settings, np.random.default_rng([settings.seed, step])))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        averaged.update_parameters(network)
-        losses.append(float(loss.detach()))
-        last = step + 1 == settings.steps or progress >= 1.0
-        if (step + 1) % settings.validate_every == 0 or last:
-            found = averaged.module
-            assert isinstance(found, CaveTemporalUNet)
-            artery, vein = inside_dice(found, validation)
-            if (score := float(np.nanmean([artery, vein]))) > state["best"]:
-                state |= {"best": score, "weights": {k: v.detach().clone() for k, v in found.state_dict().items()}}
-            state |= {"step": step + 1, "last": network.state_dict(), "optimiser": optimiser.state_dict()}
-            state["averaged"] = averaged.state_dict()
-            state["spent_s"] = time.perf_counter() - start
-            checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(state, checkpoint.with_suffix(".part"))
-            checkpoint.with_suffix(".part").replace(checkpoint)
-            report(
-                f"step {step + 1} loss {np.mean(losses):.3f} artery {artery:.3f} vein {vein:.3f} "
-                f"{state['spent_s']:.0f} s, {len(train)} runs"
-            )
-            losses = []
-            train += more()
-        if last:
-            break
-    network.load_state_dict(state["weights"])
-    return network.eval()
+    trained = network or CaveTemporalUNet(2, KERNEL, LAYERS, WIDTHS, "batch")
+
+    def loss_of(rng: np.random.Generator) -> Tensor:
+        return _loss(trained, *_batch(train, settings, rng))
+
+    def judge(averaged: nn.Module) -> tuple[float, str]:
+        assert isinstance(averaged, CaveTemporalUNet)
+        artery, vein = inside_dice(averaged, validation)
+        return float(np.nanmean([artery, vein])), f"artery {artery:.3f} vein {vein:.3f}"
+
+    fit_best(trained, loss_of, judge, settings, checkpoint, report=report)
+    return trained
 
 
 @torch.no_grad()
@@ -212,7 +167,3 @@ def _crop(
         frames, truth = frames[:, :, ::-1], truth[:, :, ::-1]
     frames = frames * rng.uniform(0.7, 1.4) + rng.normal(0, rng.uniform(0, 0.05), frames.shape)
     return np.ascontiguousarray(frames, np.float32), np.ascontiguousarray(truth)
-
-
-def _cosine(progress: float) -> float:
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
