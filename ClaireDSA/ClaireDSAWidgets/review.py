@@ -52,6 +52,7 @@ def rejudged(report: Any, preset: str, least_probability: float) -> Any:
                 chosen,
                 maskable=bool(run.acquisition.mask_frames),
                 out_of_distribution=run.out_of_distribution,
+                quality=run.quality,
             )
             report = replaced(report, dataclasses.replace(run, suitability=verdict))
     return report

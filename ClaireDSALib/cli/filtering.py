@@ -23,6 +23,10 @@ def evaluate_filtering(
     segmenter: Annotated[
         str, typer.Option(help="Vessel bundle, 'classical', or 'auto' for the shipped network.")
     ] = "auto",
+    quality: Annotated[
+        str,
+        typer.Option(help="Quality bundle whose grade the rules may ask for, 'auto' for the shipped one, or 'none'."),
+    ] = "auto",
     preset: Annotated[str, typer.Option(help="Suitability rules.")] = "vessel_segmentation",
     patients: Annotated[int, typer.Option(min=1, help="Simulated patients, eight runs each.")] = 48,
     first_seed: Annotated[int, typer.Option(help="Seed of the first patient.")] = 8_000_000,
@@ -41,7 +45,7 @@ def evaluate_filtering(
         else:
             assert data is not None
             _simulate(data, patients, first_seed, anatomy, workers)
-            report = _on_simulation(data, labels, segmenter, preset)
+            report = _on_simulation(data, labels, segmenter, quality, preset)
     except (ValueError, KeyError, OSError) as error:
         typer.echo(f"Refused: {error.args[0] if len(error.args) == 1 else error}", err=True)
         raise typer.Exit(1) from error
@@ -59,13 +63,14 @@ def _by_reader(verdicts: Path) -> FilteringReport:
     return FilteringReport(measure_filtering(outcomes), outcomes, CRITERION_READER, f"runs of {verdicts.name}")
 
 
-def _on_simulation(data: Path, labels: str, segmenter: str, preset: str) -> FilteringReport:
+def _on_simulation(data: Path, labels: str, segmenter: str, quality: str, preset: str) -> FilteringReport:
     from ClaireDSALib.cli.console import bar
     from ClaireDSALib.training.filtering import Filter, judge_simulated
     from ClaireDSALib.training.filtering_page import CRITERION_SIMULATED, FilteringReport
     from ClaireDSALib.training.filtering_statistics import measure_filtering
 
-    chosen = Filter(_default(labels, "labels"), _default(segmenter, "vessels"), preset)
+    grader = "" if quality == "none" else _default(quality, "quality")
+    chosen = Filter(_default(labels, "labels"), _default(segmenter, "vessels"), preset, grader)
     with bar("judging and segmenting") as tell:
         outcomes, used = judge_simulated(
             data, chosen, progress=lambda done, total: tell(done / total, f"run {done} of {total}")

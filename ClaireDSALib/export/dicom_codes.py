@@ -191,6 +191,9 @@ LABELS: Mapping[str, tuple[CodeEntry, Mapping[str, CodeEntry]]] = {
 }
 """Label -> its code and the codes of its classes. Bundles may bring other labels: see :func:`label_code`."""
 
+_BESIDE_LABELS = {"quality_grade": QUALITY}
+"""What a reason may name that is no label but has a code of its own."""
+
 _MOST_MEANING = 64
 """Code Meaning is a long string, LO (PS3.5 section 6.2)."""
 
@@ -205,6 +208,8 @@ def label_code(name: str) -> CodeEntry:
     >>> label_code("my_own_label")
     CodeEntry(value='L.d84c34eb2e', scheme='99CLAIREDSA', meaning='my_own_label')
     """
+    if name in _BESIDE_LABELS:
+        return _BESIDE_LABELS[name]
     known = LABELS.get(name)
     return known[0] if known else _own(f"L.{_hashed(name)}", name[:_MOST_MEANING])
 
@@ -219,7 +224,7 @@ def class_code(label: str, name: str) -> CodeEntry:
 
 def label_of(code: CodeEntry) -> str:
     """Name of the label a code stands for: the inverse of :func:`label_code`."""
-    for name, (entry, _) in LABELS.items():
+    for name, entry in [*((name, entry) for name, (entry, _) in LABELS.items()), *_BESIDE_LABELS.items()]:
         if entry[:2] == code[:2]:
             return name
     return code.meaning

@@ -236,21 +236,6 @@ def classify(state: RunState) -> None:
             )
 
 
-def judge(state: RunState) -> None:
-    """Suitability for the task the user chose, with reasons."""
-    if not state.labels:
-        return
-    from ClaireDSALib.pipeline import suitability
-
-    with state.step("suitability"):
-        rules = suitability.load_rules(state.settings.suitability_preset)
-        if state.settings.suitability_rules:
-            rules = suitability.rules_from_dicts(state.settings.suitability_preset, state.settings.suitability_rules)
-        state.suitability = suitability.judge(
-            state.labels, rules, maskable=state.mask is not None, out_of_distribution=state.out_of_distribution
-        )
-
-
 def grade(state: RunState) -> None:
     """Quality of the subtracted picture: good, acceptable or poor."""
     bundle = state.models.quality_bundle(state.settings)
@@ -279,6 +264,25 @@ def grade(state: RunState) -> None:
         state.light = found
         chances = {name: round(chance, 6) for name, chance in zip(GRADES, found.probabilities, strict=True)}
         state.quality = Quality(found.grade, chances, f"network ({bundle})")
+
+
+def judge(state: RunState) -> None:
+    """Suitability for the task the user chose, with reasons."""
+    if not state.labels:
+        return
+    from ClaireDSALib.pipeline import suitability
+
+    with state.step("suitability"):
+        rules = suitability.load_rules(state.settings.suitability_preset)
+        if state.settings.suitability_rules:
+            rules = suitability.rules_from_dicts(state.settings.suitability_preset, state.settings.suitability_rules)
+        state.suitability = suitability.judge(
+            state.labels,
+            rules,
+            maskable=state.mask is not None,
+            out_of_distribution=state.out_of_distribution,
+            quality=state.quality,
+        )
 
 
 def realign(state: RunState) -> None:
@@ -391,8 +395,8 @@ STEPS: tuple[tuple[str, Callable[[RunState], None]], ...] = (
     ("project", project),
     ("subtract", subtract),
     ("labels", classify),
-    ("suitability", judge),
     ("quality", grade),
+    ("suitability", judge),
     ("motion", realign),
     ("vessels", segment),
     ("sequence", read_sequence),

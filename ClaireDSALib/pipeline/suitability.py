@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ClaireDSALib.models.resources import resources_folder
-from ClaireDSALib.pipeline.report import LabelResult, OutOfDistribution, Reason, Suitability
+from ClaireDSALib.pipeline.report import LabelResult, OutOfDistribution, Quality, Reason, Suitability
 
 SEVERITIES = ("exclude", "warn")
+
+QUALITY_GRADE = "quality_grade"
+"""Under this name a rule asks for the grade of the picture (good, acceptable, poor), as if it were a label."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,9 @@ class Rule:
         Why a violation matters, in plain words; completes the sentence that names the class.
     waived_when_maskable : bool
         The rule does not apply when the run can be subtracted with one of its own frames.
+    includes : tuple of str
+        Labels that this condition takes in: it cannot hold where theirs fail. Where a rule on one of them excludes the
+        run already, this one is no further reason.
     """
 
     label: str
@@ -44,6 +50,7 @@ class Rule:
     threshold: float = 0.5
     text: str = ""
     waived_when_maskable: bool = False
+    includes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.severity not in SEVERITIES:
@@ -72,10 +79,10 @@ class Rule:
         if "label" not in data or "allowed" not in data:
             msg = f"a suitability rule needs 'label' and 'allowed'; got {dict(data)}"
             raise ValueError(msg)
-        return cls(**{**data, "allowed": tuple(data["allowed"])})
+        return cls(**{**data, "allowed": tuple(data["allowed"]), "includes": tuple(data.get("includes", ()))})
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "allowed": list(self.allowed)}
+        return {**asdict(self), "allowed": list(self.allowed), "includes": list(self.includes)}
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,7 @@ def judge(
     *,
     maskable: bool,
     out_of_distribution: OutOfDistribution | None = None,
+    quality: Quality | None = None,
 ) -> Suitability:
     """Apply rules to the labels of one run.
 
@@ -134,12 +142,15 @@ def judge(
         One of the run's own frames can serve as mask.
     out_of_distribution : OutOfDistribution, optional
         An outlier is never suitable.
+    quality : Quality, optional
+        Grade of the picture; rules on :data:`QUALITY_GRADE` do not apply without.
 
     Returns
     -------
     Suitability
         ``probability`` is that of the verdict: of all excluding conditions holding when suitable, of at least one
-        failing when not. Both come from the same product, so they sum to one.
+        failing when not. Both come from the same product, so they sum to one. A condition that includes others does
+        not multiply: all of them hold at most as often as the least probable of the two sides.
 
     Raises
     ------
@@ -147,22 +158,28 @@ def judge(
         When a rule names a label or a class that the model does not have.
     """
     by_name = {label.name: label for label in labels}
+    if quality is not None:
+        by_name[QUALITY_GRADE] = _graded(quality)
+    asked = [rule for rule in rules.rules if rule.label != QUALITY_GRADE or quality is not None]
     reasons: list[Reason] = []
-    log_all_hold = 0.0
-    for rule in rules.rules:
+    held: dict[str, float] = {}
+    for rule in sorted(asked, key=lambda rule: bool(rule.includes)):
         label = _label_for(rule, by_name)
         holds = sum(p for cls, p in zip(label.classes, label.probabilities, strict=True) if cls in rule.allowed)
         holds = min(max(holds, 0.0), 1.0)
-        waived = (rule.waived_when_maskable and maskable) or not label.answered
-        if rule.severity == "exclude" and not waived:
-            log_all_hold += math.log(max(holds, 1e-12))
-        if holds < rule.threshold and not waived:
+        if (rule.waived_when_maskable and maskable) or not label.answered:
+            continue
+        if rule.severity == "exclude":
+            within = [held[name] for name in rule.includes if name in held]
+            held[rule.label] = held.get(rule.label, 1.0) * min(1.0, holds / max(math.prod(within), 1e-12))
+        named = any(reason.label in rule.includes and reason.severity == "exclude" for reason in reasons)
+        if holds < rule.threshold and not named:
             reasons.append(Reason(rule.label, rule.severity, _sentence(label, rule), round(1 - holds, 6)))
     if out_of_distribution is not None and out_of_distribution.is_outlier:
         text = "The picture does not look like a cerebral angiogram, so its labels cannot be trusted."
         reasons.insert(0, Reason("out_of_distribution", "exclude", text))
     suitable = not any(reason.severity == "exclude" for reason in reasons)
-    all_hold = math.exp(log_all_hold)
+    all_hold = math.prod(max(share, 1e-12) for share in held.values())
     return Suitability(rules.preset, suitable, all_hold if suitable else 1 - all_hold, tuple(reasons))
 
 
@@ -174,6 +191,13 @@ def shows_motion(labels: Sequence[LabelResult]) -> bool:
 
 def _folder() -> Path:
     return resources_folder() / "Suitability"
+
+
+def _graded(quality: Quality) -> LabelResult:
+    """A grade in the shape of a label."""
+    return LabelResult(
+        QUALITY_GRADE, tuple(quality.probabilities), tuple(quality.probabilities.values()), quality.grade
+    )
 
 
 def _label_for(rule: Rule, by_name: Mapping[str, LabelResult]) -> LabelResult:

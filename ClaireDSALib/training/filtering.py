@@ -1,7 +1,7 @@
 """Does filtering by predicted suitability raise the share of runs whose vessels are segmented successfully?
 
 The claim of the CLAIRE-DSA paper (arXiv 2508.12755: 42 % before, 69 % after, p < 0.001), put to the test. Whether a
-run is kept is decided by the label bundle's predictions and the suitability rules alone; the truth is used only to say
+run is kept is decided by what the label and quality bundles predict and by the suitability rules; the truth only says
 whether the segmentation succeeded.
 """
 
@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ClaireDSALib.models.errors import ImageRefusedError
+from ClaireDSALib.models.quality_input import GRADES
 from ClaireDSALib.pipeline.model_set import ModelSet
-from ClaireDSALib.pipeline.report import LabelResult, OutOfDistribution, Suitability
+from ClaireDSALib.pipeline.report import LabelResult, OutOfDistribution, Quality, Suitability
 from ClaireDSALib.pipeline.settings import Settings
 from ClaireDSALib.pipeline.suitability import judge, load_rules, shows_motion
 from ClaireDSALib.training.filtering_segmenters import CLASSICAL, Find, segmenter_of
@@ -83,11 +84,14 @@ class Filter:
         Name or folder of a vessel bundle, or ``classical``.
     preset : str
         Rule set of :mod:`ClaireDSALib.pipeline.suitability`.
+    quality_bundle : str
+        Name or folder of the bundle that grades the pictures; empty for none, and no rule asks for a grade then.
     """
 
     label_bundle: str
     segmenter: str = CLASSICAL
     preset: str = "vessel_segmentation"
+    quality_bundle: str = ""
 
 
 def judge_simulated(
@@ -208,8 +212,31 @@ def _read(line: dict[str, Any], arrays: dict[str, Any], chosen: Filter, models: 
     labels = [LabelResult(x.name, x.classes, x.probabilities, x.predicted, answered=x.answered) for x in found.labels]
     ood = found.out_of_distribution
     outlier = None if ood is None else OutOfDistribution(ood.score, ood.threshold, ood.is_outlier, ood.text)
-    verdict = judge(labels, load_rules(chosen.preset), maskable=bool(line["maskable"]), out_of_distribution=outlier)
+    verdict = judge(
+        labels,
+        load_rules(chosen.preset),
+        maskable=bool(line["maskable"]),
+        out_of_distribution=outlier,
+        quality=_grade(line, arrays, chosen.quality_bundle, models),
+    )
     return verdict, shows_motion(labels)
+
+
+def _grade(line: dict[str, Any], arrays: dict[str, Any], bundle: str, models: ModelSet) -> Quality | None:
+    """Grade of the opacity as it was acquired; None without a bundle, or for a run that cannot be subtracted."""
+    if not bundle or "peak" not in arrays:
+        return None
+    times = arrays.get("times")
+    found = models.read_quality(
+        arrays["peak"].astype(np.float32),
+        bundle,
+        Settings(device="cpu"),
+        _region(arrays),
+        course=lambda: None if times is None else times.astype(np.float32),
+        evidence=arrays.get("evidence"),
+        subtracted=line["delivery"] == "subtracted",
+    )
+    return Quality(found.grade, dict(zip(GRADES, found.probabilities, strict=True)), f"network ({bundle})")
 
 
 def _mask(arrays: dict[str, Any], find: Find, *, moved: bool) -> npt.NDArray[np.bool_]:

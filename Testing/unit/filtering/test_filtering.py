@@ -93,6 +93,23 @@ def test_the_verdict_comes_from_the_predicted_labels_not_from_the_truth(a_mixed_
     assert used["vessels"] == "classical"
 
 
+def test_a_poor_grade_excludes_a_run_that_can_be_subtracted(a_mixed_set):
+    seen = []
+
+    class Graded(_Models):
+        def read_quality(self, opacity, bundle, settings, region=None, **told):
+            seen.append((opacity.shape, bundle, sorted(told)))
+            return types.SimpleNamespace(grade="poor", probabilities=(0.0, 0.1, 0.9))
+
+    found, _ = judge_simulated(
+        a_mixed_set, Filter("fake", quality_bundle="grader"), models=Graded([True] * len(_lines(a_mixed_set)))
+    )
+    subtractable = [line["delivery"] == "subtracted" or line["maskable"] for line in _lines(a_mixed_set)]
+    assert any(subtractable)
+    assert [o.reasons for o in found] == [("quality_grade",) if yes else () for yes in subtractable]
+    assert seen == [((96, 96), "grader", ["course", "evidence", "subtracted"])] * sum(subtractable)
+
+
 def test_a_run_in_which_the_labels_see_motion_is_segmented_after_its_correction():
     from ClaireDSALib.training.filtering import _mask
 

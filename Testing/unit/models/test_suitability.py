@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ClaireDSALib.models.labels import NINE_LABELS
-from ClaireDSALib.pipeline.report import LabelResult, OutOfDistribution
-from ClaireDSALib.pipeline.suitability import Rule, judge, load_rules, presets, rules_from_dicts
+from ClaireDSALib.models.quality_input import GRADES
+from ClaireDSALib.pipeline.report import LabelResult, OutOfDistribution, Quality
+from ClaireDSALib.pipeline.suitability import QUALITY_GRADE, Rule, judge, load_rules, presets, rules_from_dicts
 
 GOOD = {
     "contrast_fluid": "present",
@@ -41,7 +42,9 @@ def test_three_presets_come_with_the_program_and_use_known_labels_and_classes() 
     assert set(presets()) >= {"vessel_segmentation", "thrombus", "perfusion"}
     for preset in presets():
         for rule in load_rules(preset).rules:
-            assert set(rule.allowed) <= set(NINE_LABELS[rule.label].classes)
+            classes = GRADES if rule.label == QUALITY_GRADE else NINE_LABELS[rule.label].classes
+            assert set(rule.allowed) <= set(classes)
+            assert set(rule.includes) <= set(NINE_LABELS.names)
             assert rule.text.endswith(".")
 
 
@@ -87,6 +90,52 @@ def test_an_outlier_is_never_suitable() -> None:
     verdict = judge(labels(), load_rules("vessel_segmentation"), maskable=False, out_of_distribution=outlier)
     assert not verdict.suitable
     assert "cerebral angiogram" in verdict.reasons[0].text
+
+
+def quality(poor: float) -> Quality:
+    rest = 1 - poor
+    chances = {"good": 0.25 * rest, "acceptable": 0.75 * rest, "poor": poor}
+    return Quality(max(chances, key=lambda grade: chances[grade]), chances, "network (x)")
+
+
+def test_a_poor_picture_is_not_suitable_for_vessels_and_says_why() -> None:
+    rules = load_rules("vessel_segmentation")
+    verdict = judge(labels(), rules, maskable=False, quality=quality(0.9))
+    assert not verdict.suitable
+    (reason,) = verdict.reasons
+    assert (reason.label, reason.severity, reason.probability) == (QUALITY_GRADE, "exclude", pytest.approx(0.9))
+    assert reason.text.startswith("Quality grade: poor (90%)")
+    assert judge(labels(), rules, maskable=False, quality=quality(0.1)).suitable
+
+
+def test_without_a_grade_no_rule_asks_for_one() -> None:
+    rules = load_rules("vessel_segmentation")
+    assert judge(labels(), rules, maskable=False).suitable
+    only = rules_from_dicts("x", [{"label": QUALITY_GRADE, "allowed": ["good"]}])
+    verdict = judge(labels(), only, maskable=False)
+    assert (verdict.suitable, verdict.probability) == (True, 1.0)
+    assert not judge(labels(), only, maskable=False, quality=quality(0.0)).suitable  # acceptable is not good
+
+
+def test_a_poor_grade_is_no_further_reason_where_its_cause_is_named() -> None:
+    verdict = judge(
+        labels(motion_artefact="severe"), load_rules("vessel_segmentation"), maskable=False, quality=quality(0.97)
+    )
+    assert [reason.label for reason in verdict.reasons] == ["motion_artefact"]
+
+
+def test_a_grade_that_takes_in_other_properties_does_not_count_them_twice() -> None:
+    rules = rules_from_dicts(
+        "x",
+        [
+            {"label": QUALITY_GRADE, "allowed": ["good", "acceptable"], "includes": ["contrast_fluid"]},
+            {"label": "contrast_fluid", "allowed": ["present"]},
+            {"label": "projection", "allowed": ["ap", "lateral"]},
+        ],
+    )
+    sure = labels(0.8)  # contrast 0.8; projection AP or lateral 0.9
+    assert judge(sure, rules, maskable=False, quality=quality(0.3)).probability == pytest.approx(0.7 * 0.9)
+    assert judge(sure, rules, maskable=False, quality=quality(0.1)).probability == pytest.approx(0.8 * 0.9)
 
 
 def test_the_probability_is_the_product_over_excluding_rules() -> None:
