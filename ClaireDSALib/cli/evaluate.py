@@ -114,6 +114,9 @@ def maps(
 
     classifier = _load(bundle, "auto", yes)
     try:
+        if label not in classifier.bundle.labels.names:
+            msg = f"bundle {bundle!r} has no label {label!r}; it has {list(classifier.bundle.labels.names)}"
+            raise ValueError(msg)
         if label == "device":
             found = measure_device_maps(classifier, data, split=split or "validation", limit=limit)
         elif label == "contrast_fluid":

@@ -23,6 +23,7 @@ def train_thrombus(
     injections: Annotated[int, typer.Option(help="Injections per patient, two views each.")] = 4,
     clots: Annotated[int, typer.Option(help="Occlusions per injection, beside the open run.")] = 2,
     validation: Annotated[Path | None, typer.Option(help="Prepared runs of other patients to validate on.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Sequence bundle whose weights the training begins with.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Wall-clock budget of the training.")] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 40,
     workers: Annotated[int, typer.Option(help="Processes that simulate.")] = 1,
@@ -48,7 +49,9 @@ def train_thrombus(
         paper = {"freeze": freeze, "size_px": size} if variant != "compact" else None
         _cross_validate(data, test, out, variant, settings, paper=paper, weights=weights, folds=folds)
         return
-    folder = train_and_write(data, out, settings, validation=validation, report=lambda line: typer.echo(line, err=True))
+    folder = train_and_write(
+        data, out, settings, validation=validation, start=start, report=lambda line: typer.echo(line, err=True)
+    )
     typer.echo(str(folder))
 
 

@@ -12,9 +12,8 @@ from ClaireDSALib.models.sequence_input import half_size, shrink
 from ClaireDSALib.models.sequence_maps import course_features, temporal_channels
 from ClaireDSALib.training.sequence_examples import SequenceExample, pack, unpack
 
-NETWORK_PX = 96
-"""Side of the temporal channels the network is trained on: a pixel is about 2.3 mm, and an epoch on one core costs a
-third of what it costs at the 160 px the examples are stored with."""
+NETWORK_PX = 160
+"""Side of the temporal channels the network is trained on, that of the stored examples: a pixel is about 1.4 mm."""
 
 _LOW, _SPAN = -0.6, 2.7
 """Temporal channels are kept in 8 bits over this range."""

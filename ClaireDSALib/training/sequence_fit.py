@@ -32,16 +32,16 @@ class SequenceFitSettings:
     epochs: int = 30
     learning_rate: float = 2e-3
     weight_decay: float = 2e-2
-    batch_groups: int = 5
+    batch_groups: int = 10
     """Groups of twins in a batch."""
     groups_per_patient: int = 0
     """Groups of one patient in an epoch at most, drawn anew each time; 0 takes all. Few keep heads from being learnt
     by heart."""
     size_px: int = NETWORK_PX
     """Side of the temporal channels, a multiple of 32."""
-    versions: int = 2
+    versions: int = 1
     """Versions of every run in the feature cache: whole, and thinned in time."""
-    frames_every: int = 6
+    frames_every: int = 8
     """Every how-manieth run of a batch also goes through the recurrent branch."""
     twin_weight: float = 0.5
     site_weight: float = 0.2

@@ -31,6 +31,7 @@ def train_and_write(
     settings: Mapping[str, Any] | None = None,
     *,
     validation: str | Path | None = None,
+    start: str | Path | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Train on ``data`` (``*.npz`` of :mod:`sequence_examples`) and write a bundle to ``out``; resumable.
@@ -42,6 +43,8 @@ def train_and_write(
         Fields of ``SequenceFitSettings``.
     validation : str or Path, optional
         Folder of other patients to validate on; without it 15 % of the patients in ``data``.
+    start : str or Path, optional
+        Bundle whose weights the training begins with.
     report : callable
         Called with one line of progress at a time.
     """
@@ -59,19 +62,25 @@ def train_and_write(
         train, held_out = examples, list(load_examples(Path(validation)))
     n_patients = len({e.patient for e in train + held_out})
     report(f"{len(train)} runs to train on, {len(held_out)} to validate, {n_patients} patients")
-    network = fit(train, held_out, chosen, out.with_suffix(".checkpoint.pt"), report=report)
-    figures = finish(network.cpu(), held_out, out, settings=dict(settings or {}))
+    begin = None if start is None else load_network(Path(start))
+    network = fit(train, held_out, chosen, out.with_suffix(".checkpoint.pt"), network=begin, report=report)
+    figures = finish(network.cpu(), held_out, out, settings=dict(settings or {}), size_px=chosen.size_px)
     report(f"validation: {json.dumps(figures.to_dict())}")
     return out
 
 
 def finish(
-    network: SequenceNet, validation: Sequence[SequenceExample], out: Path, *, settings: Mapping[str, Any]
+    network: SequenceNet,
+    validation: Sequence[SequenceExample],
+    out: Path,
+    *,
+    settings: Mapping[str, Any],
+    size_px: int = NETWORK_PX,
 ) -> SequenceFigures:
     """Weigh the branches, choose the threshold with the highest Matthews coefficient of pairs, write the bundle."""
     import torch
 
-    outputs = predict(network, validation)
+    outputs = predict(network, validation, size_px=size_px)
     usable = assessable(validation)
     truth = np.array([e.thrombus for e in validation])
     mix = fit_mix(truth[usable], outputs, usable)
@@ -79,7 +88,7 @@ def finish(
     kept = [validation[i] for i in np.flatnonzero(usable)]
     pairs = fuse_pairs(kept, outputs.mixed(mix)[usable])
     threshold = best_threshold(pairs.truth, pairs.logits)
-    write_sequence_bundle(network, out, size_px=NETWORK_PX, threshold=threshold, temperature=1.0, training=settings)
+    write_sequence_bundle(network, out, size_px=size_px, threshold=threshold, temperature=1.0, training=settings)
     return evaluate(validation, outputs, mix=mix, temperature=1.0, threshold=threshold)
 
 
@@ -113,7 +122,7 @@ def evaluate_bundle(bundle: str | Path, data: str | Path) -> SequenceFigures:
     examples: list[SequenceExample] = list(load_examples(Path(data)))
     return evaluate(
         examples,
-        predict(network, examples),
+        predict(network, examples, size_px=int(section["size_px"])),
         mix=network.mix.tolist(),
         temperature=float(section["temperature"]),
         threshold=float(section["threshold"]),

@@ -7,8 +7,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
+from ClaireDSALib.models.bundle import read_metadata  # noqa: E402
 from ClaireDSALib.models.networks.sequence_net import SequenceNet, SequenceNetConfig  # noqa: E402
 from ClaireDSALib.training.roc import auc  # noqa: E402
+from ClaireDSALib.training.sequence_evaluate import fuse_pairs  # noqa: E402
 from ClaireDSALib.training.sequence_examples import (  # noqa: E402
     SequenceExample,
     load_examples,
@@ -17,6 +19,7 @@ from ClaireDSALib.training.sequence_examples import (  # noqa: E402
     unpack,
 )
 from ClaireDSALib.training.sequence_fit import SequenceFitSettings, fit, predict  # noqa: E402
+from ClaireDSALib.training.sequence_train import evaluate_bundle, load_network, train_and_write  # noqa: E402
 
 _SMALL = SequenceNetConfig(map_widths=(8, 8, 16, 16), frame_widths=(8, 8, 8), hidden=16)
 
@@ -96,3 +99,22 @@ def test_an_interrupted_training_ends_like_an_uninterrupted_one(tmp_path):
     resumed = fit(data, data, settings, tmp_path / "parts.pt", network=start())
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, msg=name)
+
+
+def test_a_bundle_is_trained_and_measured_at_its_own_size_and_begins_where_another_ended(tmp_path):
+    pytest.importorskip("onnx", reason="writing a bundle needs onnx")
+    (tmp_path / "runs").mkdir()
+    save_examples(tmp_path / "runs" / "a.npz", [_example(s, thrombus=s % 2 == 0) for s in range(12)])
+    save_examples(tmp_path / "runs" / "b.npz", [_example(50 + s, thrombus=s % 2 == 0) for s in range(8)])
+    first = {"epochs": 1, "size_px": 64}
+    train_and_write(tmp_path / "runs", tmp_path / "first", first, validation=tmp_path / "runs")
+    assert read_metadata(tmp_path / "first")["sequence"]["size_px"] == 64
+    found = evaluate_bundle(tmp_path / "first", tmp_path / "runs")
+    examples = list(load_examples(tmp_path / "runs"))
+    network = load_network(tmp_path / "first")
+    expected = fuse_pairs(examples, predict(network, examples, size_px=64).mixed(network.mix.tolist()))
+    assert found.all.auc_pair[0] == pytest.approx(auc(expected.truth, expected.logits).value)
+    still = {"epochs": 1, "size_px": 64, "learning_rate": 0.0, "weight_decay": 0.0}
+    train_and_write(tmp_path / "runs", tmp_path / "next", still, validation=tmp_path / "runs", start=tmp_path / "first")
+    for name, weight in load_network(tmp_path / "next").maps.named_parameters():
+        torch.testing.assert_close(weight, network.maps.get_parameter(name), msg=name)

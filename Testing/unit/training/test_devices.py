@@ -6,14 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
+from typer.testing import CliRunner
 
 pytest.importorskip("torch")
 
+from ClaireDSALib.cli.main import app
 from ClaireDSALib.models.bundle import open_bundle
 from ClaireDSALib.models.classifier import load_classifier
 from ClaireDSALib.models.device_finder import DeviceFinder
 from ClaireDSALib.models.device_input import counted, device_channels
 from ClaireDSALib.models.errors import BundleError, ImageRefusedError
+from ClaireDSALib.models.labels import NINE_LABELS, LabelSet
 from ClaireDSALib.models.two_pictures import NINE_LABEL_CHOICE
 from ClaireDSALib.training.additions import carry_additions
 from ClaireDSALib.training.device_fit import (
@@ -167,6 +170,14 @@ def test_maps_are_held_against_where_the_devices_are(taught: Path, a_set: Path) 
     assert found["strongest_on_device"] == 1.0
     with pytest.raises(ValueError, match="no runs that show a device in split 'test'"):
         measure_device_maps(load_classifier(taught, confirmed=True), a_set, split="test")
+
+
+def test_the_maps_of_a_label_that_a_bundle_lacks_are_refused(a_set: Path, tmp_path: Path) -> None:
+    write_tiny_bundle(tmp_path / "two", labels=LabelSet(NINE_LABELS.labels[:2]))
+    given = ["evaluate", "maps", "--data", str(a_set), "--bundle", str(tmp_path / "two"), "--label", "device", "--yes"]
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 1
+    assert "has no label 'device'; it has ['contrast_fluid'" in result.output.replace("\n", " ")
 
 
 def test_a_bundle_made_of_another_marks_devices_too(taught: Path, tmp_path: Path) -> None:
