@@ -65,7 +65,7 @@ _FOUND = (
     Column("verdict", "text", "`usable`, `not_usable`, or `unknown` without a verdict"),
     Column("verdict_probability", "real", "probability that the verdict is right"),
     Column("preset", "text", "suitability rules applied"),
-    Column("excluded_by", "text", "labels that exclude the run, comma-separated"),
+    Column("excluded_by", "text", "what excludes it: labels, quality_grade, out_of_distribution, comma-separated"),
     Column("warned_by", "text", "labels that only warn, comma-separated"),
     Column("reasons", "text", "sentences, separated by a bar between blanks"),
     Column("outlier_score", "real", "distance from the training data of the label bundle"),
