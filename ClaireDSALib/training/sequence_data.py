@@ -90,6 +90,7 @@ def example_of(run: Run, patient: str) -> SequenceExample:
 
 
 def _twins(rng: np.random.Generator, patient: Patient, size_px: int, number: int, clots: int) -> Iterator[Run]:
+    """Runs of one injection; a clot that the injection does not reach would be its open twin again and is left out."""
     base = _base_plan(rng, size_px)
     views = [base.view, _turned(rng, base, size_px)]
     seeds = rng.integers(2**31, size=2)
@@ -97,7 +98,9 @@ def _twins(rng: np.random.Generator, patient: Patient, size_px: int, number: int
         for view, seed in zip(views, seeds, strict=True):
             plan = replace(base, view=view, occlusion=occlusion, seed=int(seed))
             pair = f"{patient.seed}-{number}-{name}"
-            yield take_run(patient, plan, f"{pair}-{plan.view.primary_deg:.0f}", {"pair": pair})
+            run = take_run(patient, plan, f"{pair}-{plan.view.primary_deg:.0f}", {"pair": pair})
+            if run.iodine.site_px is not None or occlusion is NO_OCCLUSION:
+                yield run
 
 
 def _occlusions(rng: np.random.Generator, plan: RunPlan, clots: int) -> dict[str, Occlusion]:

@@ -27,7 +27,7 @@ class SequenceNetConfig:
     """Widths of the network; stored in the bundle so that its weights find their shape."""
 
     map_inputs: int = 13
-    map_widths: tuple[int, int, int, int] = (16, 40, 80, 128)
+    map_widths: tuple[int, int, int, int] = (24, 48, 96, 112)
     frame_widths: tuple[int, int, int] = (16, 32, 64)
     course_inputs: int = 9
     hidden: int = 64
