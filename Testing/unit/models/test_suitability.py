@@ -108,6 +108,12 @@ def test_a_poor_picture_is_not_suitable_for_vessels_and_says_why() -> None:
     assert judge(labels(), rules, maskable=False, quality=quality(0.1)).suitable
 
 
+def test_a_poor_picture_only_warns_where_a_thrombus_is_looked_for() -> None:
+    verdict = judge(labels(), load_rules("thrombus"), maskable=False, quality=quality(0.9))
+    assert verdict.suitable
+    assert [(r.label, r.severity) for r in verdict.reasons] == [(QUALITY_GRADE, "warn")]
+
+
 def test_without_a_grade_no_rule_asks_for_one() -> None:
     rules = load_rules("vessel_segmentation")
     assert judge(labels(), rules, maskable=False).suitable
