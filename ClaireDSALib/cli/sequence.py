@@ -23,7 +23,9 @@ def train_thrombus(
     injections: Annotated[int, typer.Option(help="Injections per patient, two views each.")] = 4,
     clots: Annotated[int, typer.Option(help="Occlusions per injection, beside the open run.")] = 2,
     validation: Annotated[Path | None, typer.Option(help="Prepared runs of other patients to validate on.")] = None,
-    start: Annotated[Path | None, typer.Option(help="Sequence bundle whose weights the training begins with.")] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Sequence bundle whose weights the training begins with.", exists=True)
+    ] = None,
     minutes: Annotated[float | None, typer.Option(help="Wall-clock budget of the training.")] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 40,
     workers: Annotated[int, typer.Option(help="Processes that simulate.")] = 1,
@@ -41,6 +43,9 @@ def train_thrombus(
     """Train the sequence network: thrombus, site, territory, phases. Run again to continue."""
     from ClaireDSALib.training.sequence_train import train_and_write
 
+    if start is not None and (variant != "compact" or folds > 1):
+        typer.echo("Refused: --start is for one training of the compact network, not --folds or --variant", err=True)
+        raise typer.Exit(2)
     _simulate(data, patients, first_seed, workers, injections=injections, clots=clots)
     settings: dict[str, Any] = {"epochs": epochs, "device": device, "accumulate": accumulate}
     if minutes is not None:

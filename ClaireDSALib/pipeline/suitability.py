@@ -208,6 +208,9 @@ def _label_for(rule: Rule, by_name: Mapping[str, LabelResult]) -> LabelResult:
     if missing := [cls for cls in rule.allowed if cls not in label.classes]:
         msg = f"rule for {rule.label!r} allows {missing}, but the model's classes are {list(label.classes)}"
         raise ValueError(msg)
+    if missing := [name for name in rule.includes if name not in by_name]:
+        msg = f"rule for {rule.label!r} includes {missing}; the model gives {sorted(by_name)}"
+        raise ValueError(msg)
     return label
 
 

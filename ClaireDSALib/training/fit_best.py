@@ -74,7 +74,7 @@ def fit_best(
     for step in range(state["step"], settings.steps):
         progress = max(step / settings.steps, (time.perf_counter() - start) / settings.budget_s)
         for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * min(1.0, (step + 1) / _WARM_UP_STEPS) * _cosine(progress)
+            group["lr"] = settings.learning_rate * min(1.0, (step + 1) / _WARM_UP_STEPS) * cosine(progress)
         network.train()
         loss = loss_of(np.random.default_rng([settings.seed, step]))
         loss.backward()
@@ -91,7 +91,7 @@ def fit_best(
                 state |= {"best": score, "weights": kept}
             state |= {"step": step + 1, "last": network.state_dict(), "optimiser": optimiser.state_dict()}
             state |= {"averaged": averaged.state_dict(), "spent_s": time.perf_counter() - start}
-            _save(state, checkpoint)
+            save_checkpoint(state, checkpoint)
             report(f"step {step + 1} loss {np.mean(losses):.4f} {words} {state['spent_s']:.0f} s")
             losses = []
         if last:
@@ -100,11 +100,13 @@ def fit_best(
     network.eval()
 
 
-def _cosine(progress: float) -> float:
+def cosine(progress: float) -> float:
+    """Factor of the learning rate, 1 at a progress of 0 and 0.01 from 1 on."""
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
 
-def _save(state: dict[str, Any], checkpoint: Path) -> None:
+def save_checkpoint(state: dict[str, Any], checkpoint: Path) -> None:
+    """Write the state of a training whole or not at all."""
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     temporary = checkpoint.with_suffix(".part")
     torch.save(state, temporary)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ClaireDSALib.models.networks.sequence_net import SequenceNet
 from ClaireDSALib.models.phase_path import best_path
 from ClaireDSALib.models.sequence_input import with_neighbours
+from ClaireDSALib.training.fit_best import save_checkpoint
 from ClaireDSALib.training.sequence_cache import NETWORK_PX, FeatureCache
 from ClaireDSALib.training.sequence_examples import SequenceExample, unpack
 
@@ -122,7 +123,7 @@ def fit_phases(
         state["spent_s"] += time.perf_counter() - start
         state |= {"epoch": epoch + 1, "last": part.state_dict(), "optimiser": optimiser.state_dict()}
         state |= {"settings": asdict(settings)}
-        _save(state, checkpoint)
+        save_checkpoint(state, checkpoint)
         words = f"train {loss:.3f} validation {found.loss:.3f}, {found.accuracy:.1%} of the frames"
         report(f"epoch {epoch + 1}/{settings.epochs} {words}")
     part.load_state_dict(state["weights"])
@@ -224,10 +225,3 @@ def _trained_part(network: SequenceNet, part: str) -> nn.Module:
 
 def _copied(part: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in part.state_dict().items()}
-
-
-def _save(state: dict[str, Any], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    part.replace(path)

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from ClaireDSALib.models.networks.quality_net import QualityNet
 from ClaireDSALib.models.quality_input import WORK_PX
+from ClaireDSALib.training.fit_best import cosine, save_checkpoint
 from ClaireDSALib.training.quality_data import QualityExample
 from ClaireDSALib.training.weight_average import running_mean
 
@@ -104,7 +105,7 @@ def fit(
         spent = time.perf_counter() - start
         progress = max(step / settings.steps, spent / settings.budget_s)
         for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * min(1.0, (step + 1) / 100) * _cosine(progress)
+            group["lr"] = settings.learning_rate * min(1.0, (step + 1) / 100) * cosine(progress)
         loss = _step(network, train, settings, step, progress)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -120,7 +121,7 @@ def fit(
             losses = []
             state = {"step": step + 1, "last": network.state_dict(), "averaged": averaged.state_dict()}
             state |= {"optimiser": optimiser.state_dict(), "spent_s": spent}
-            _save(state, checkpoint)
+            save_checkpoint(state, checkpoint)
         if last:
             break
     found = averaged.module
@@ -243,14 +244,3 @@ def _new_look(image: Tensor, rng: np.random.Generator) -> Tensor:
         coarse = torch.from_numpy(rng.normal(0, rng.uniform(0, 0.04), (1, 1, 4, 4)).astype(np.float32))
         image = image + functional.interpolate(coarse, image.shape[2:], mode="bicubic", align_corners=False)
     return (image * rng.uniform(0.8, 1.2) + rng.normal(0, 0.02)).clamp(-0.5, 1.5)
-
-
-def _cosine(progress: float) -> float:
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-
-
-def _save(state: dict[str, Any], checkpoint: Path) -> None:
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    temporary = checkpoint.with_suffix(".part")
-    torch.save(state, temporary)
-    temporary.replace(checkpoint)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ClaireDSALib.models.networks.sequence_net import MAP_STRIDE, FramesOutput, MapsOutput, SequenceNet
 from ClaireDSALib.models.sequence_input import with_neighbours
+from ClaireDSALib.training.fit_best import save_checkpoint
 from ClaireDSALib.training.sequence_assessable import assessable, twin_groups
 from ClaireDSALib.training.sequence_augment import MapsBatch, augment, site_targets
 from ClaireDSALib.training.sequence_cache import NETWORK_PX, FeatureCache, RunFeatures, unpack_maps
@@ -123,7 +124,7 @@ def fit(
             state |= {"best": sum(value.values()), "weights": kept}
         state |= {"epoch": epoch + 1, "last": network.state_dict(), "averaged": averaged.state_dict()}
         state |= {"optimiser": optimiser.state_dict(), "settings": asdict(settings)}
-        _save(state, checkpoint)
+        save_checkpoint(state, checkpoint)
         words = f"train {_words(losses)} validation {_words(value)} {state['spent_s']:.0f} s"
         report(f"epoch {epoch + 1}/{settings.epochs} {words}")
         if state["spent_s"] > settings.budget_s:
@@ -401,10 +402,3 @@ def _means(losses: Sequence[dict[str, float]]) -> dict[str, float]:
 
 def _words(losses: dict[str, float]) -> str:
     return " ".join(f"{name} {value:.3f}" for name, value in losses.items())
-
-
-def _save(state: dict[str, Any], checkpoint: Path) -> None:
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    temporary = checkpoint.with_suffix(".part")
-    torch.save(state, temporary)
-    temporary.replace(checkpoint)

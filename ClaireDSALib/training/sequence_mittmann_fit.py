@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ClaireDSALib.models.networks.mittmann import MittmannNet
+from ClaireDSALib.training.fit_best import save_checkpoint
 from ClaireDSALib.training.sequence_evaluate import mcc
 from ClaireDSALib.training.sequence_examples import SequenceExample, unpack
 
@@ -101,7 +102,7 @@ def fit_mittmann(
             state |= {"mcc": value, "model_state_dict": kept}
         state |= {"epoch": epoch + 1, "loss": loss, "last": network.state_dict(), "plateau": plateau.state_dict()}
         state |= {"optimizer_state_dict": optimiser.state_dict(), "settings": asdict(settings)}
-        _save(state, checkpoint)
+        save_checkpoint(state, checkpoint)
         report(f"epoch {epoch + 1}/{settings.epochs} loss {loss:.3f} validation MCC {value:.2f}")
     network.load_state_dict(state["model_state_dict"])
     return network.eval()
@@ -197,10 +198,3 @@ def _load_backbone(network: MittmannNet, weights: Path) -> None:
         )
         raise ValueError(msg)
     network.cnn.load_state_dict({key: given[key] for key in own})
-
-
-def _save(state: dict[str, Any], checkpoint: Path) -> None:
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    temporary = checkpoint.with_suffix(".part")
-    torch.save(state, temporary)
-    temporary.replace(checkpoint)

@@ -49,3 +49,8 @@ def test_the_conformance_statement_lists_every_private_code():
     for code in codes.all_codes():
         if code.scheme == codes.PRIVATE_SCHEME:
             assert f"| {code.value} | {code.meaning} |" in text, code
+
+
+def test_a_grade_named_as_a_reason_has_the_standard_code_and_reads_back():
+    assert codes.label_code("quality_grade") == codes.QUALITY
+    assert codes.label_of(codes.QUALITY) == "quality_grade"

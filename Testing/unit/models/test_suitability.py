@@ -194,6 +194,12 @@ def test_a_rule_for_a_label_or_class_the_model_lacks_is_an_error() -> None:
             judge(labels(), rules_from_dicts("x", [rule]), maskable=False)
 
 
+def test_a_rule_that_includes_a_label_the_model_lacks_is_an_error() -> None:
+    rule = {"label": QUALITY_GRADE, "allowed": ["good"], "includes": ["contrast"]}
+    with pytest.raises(ValueError, match=r"includes \['contrast'\]; the model gives"):
+        judge(labels(), rules_from_dicts("x", [rule]), maskable=False, quality=quality(0.2))
+
+
 def test_an_unknown_preset_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match="vessel_segmentation"):
         load_rules("nonsense")

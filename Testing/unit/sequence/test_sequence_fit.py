@@ -1,6 +1,7 @@
 """Truth moves with the picture, training learns, and an interrupted training goes on where it stopped."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 from ClaireDSALib.models.bundle import read_metadata  # noqa: E402
 from ClaireDSALib.models.networks.sequence_net import SequenceNet, SequenceNetConfig  # noqa: E402
 from ClaireDSALib.training.roc import auc  # noqa: E402
-from ClaireDSALib.training.sequence_evaluate import fuse_pairs  # noqa: E402
+from ClaireDSALib.training.sequence_evaluate import evaluate  # noqa: E402
 from ClaireDSALib.training.sequence_examples import (  # noqa: E402
     SequenceExample,
     load_examples,
@@ -112,9 +113,26 @@ def test_a_bundle_is_trained_and_measured_at_its_own_size_and_begins_where_anoth
     found = evaluate_bundle(tmp_path / "first", tmp_path / "runs")
     examples = list(load_examples(tmp_path / "runs"))
     network = load_network(tmp_path / "first")
-    expected = fuse_pairs(examples, predict(network, examples, size_px=64).mixed(network.mix.tolist()))
-    assert found.all.auc_pair[0] == pytest.approx(auc(expected.truth, expected.logits).value)
+    section = read_metadata(tmp_path / "first")["sequence"]
+    given = {"mix": network.mix.tolist(), "temperature": section["temperature"], "threshold": section["threshold"]}
+    own, other = (
+        json.dumps(evaluate(examples, predict(network, examples, size_px=size), **given).to_dict())
+        for size in (64, 160)
+    )
+    assert json.dumps(found.to_dict()) == own != other
     still = {"epochs": 1, "size_px": 64, "learning_rate": 0.0, "weight_decay": 0.0}
     train_and_write(tmp_path / "runs", tmp_path / "next", still, validation=tmp_path / "runs", start=tmp_path / "first")
     for name, weight in load_network(tmp_path / "next").maps.named_parameters():
         torch.testing.assert_close(weight, network.maps.get_parameter(name), msg=name)
+
+
+def test_a_start_is_refused_where_it_would_be_ignored(tmp_path):
+    from typer.testing import CliRunner
+
+    from ClaireDSALib.cli.main import app
+
+    given = ["train", "thrombus", "--data", str(tmp_path), "--out", str(tmp_path / "o"), "--start", str(tmp_path)]
+    for more in (["--folds", "5"], ["--variant", "ResNet18 + GRU"]):
+        result = CliRunner().invoke(app, [*given, *more])
+        assert result.exit_code == 2
+        assert "--start is for one training of the compact network" in result.output
