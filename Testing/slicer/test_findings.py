@@ -113,3 +113,20 @@ def test_a_run_that_failed_says_why(reported: Any) -> None:
     reported._report_changed()
     assert reported.ui.runTable.item(0, 3).text() == "failed"
     assert "no memory" in reported.ui.verdictLabel.text
+
+
+def test_judging_again_by_other_rules_asks_the_grade_too(reported: Any) -> None:
+    from ClaireDSALib.models.labels import NINE_LABELS
+    from ClaireDSALib.pipeline.report import CaseReport, LabelResult
+
+    fit = {"contrast_fluid": "present", "projection": "ap", "motion_artefact": "none", "subtraction": "subtracted"}
+    fit |= {"region": "intracranial", "skull_visibility": "entire", "device": "absent"}
+    labels = tuple(
+        LabelResult(x.name, x.classes, tuple(float(c == fit.get(x.name, x.classes[0])) for c in x.classes), "")
+        for x in NINE_LABELS.labels
+    )
+    run = dataclasses.replace(reported.case.report.runs[0], labels=labels)
+    report = CaseReport(runs=(run,))
+    judged = sys.modules["ClaireDSAWidgets.review"].rejudged(report, "vessel_segmentation", 0.0).runs[0].suitability
+    assert not judged.suitable
+    assert [reason.label for reason in judged.reasons] == ["quality_grade"]
