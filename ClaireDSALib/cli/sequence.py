@@ -178,7 +178,12 @@ def import_mittmann_checkpoints(files: list[Path], out: Path, name: str | None, 
 def figures_text(found: SequenceFigures) -> str:
     """Figures of the sequence network as lines of text."""
     lines = [f"{found.n_runs} simulated runs"]
-    for name, one in (("assessable pairs", found.assessable), ("all pairs", found.all)):
+    sets = {
+        "assessable pairs": found.assessable,
+        "assessable pairs without posterior cerebral arteries": found.without_pca,
+        "all pairs": found.all,
+    }
+    for name, one in sets.items():
         lines += [
             f"{name}: {one.n_pairs}, of them {one.n_open} open",
             f"  {'AUC, pair':32s} {one.auc_pair[0]:.3f} ({one.auc_pair[1]:.3f} to {one.auc_pair[2]:.3f})",
@@ -195,7 +200,10 @@ def figures_text(found: SequenceFigures) -> str:
     )
     lines.append(f"{'phase, share of frames':34s} {found.phase_accuracy:.3f}")
     for site, (share, n, every, n_every) in found.sensitivity_by_site.items():
-        lines.append(f"  {site:8s} {share:.2f} of {n} assessable pairs detected, {every:.2f} of all {n_every}")
+        lines.append(
+            f"  {site:8s} {share:.2f} of {n} assessable pairs detected (AUC {found.auc_by_site[site]:.3f}), "
+            f"{every:.2f} of all {n_every}"
+        )
     for area, (share, n) in found.sensitivity_by_area.items():
         lines.append(f"  missing {area:13s} mm2: {share:.2f} of {n} pairs detected")
     return "\n".join(lines)

@@ -90,16 +90,20 @@ class VoxelCanvas:
             Exponent of the norm: 2 is an ellipsoid, larger values are boxier.
         """
         centre, radii = np.asarray(centre, float), np.asarray(radii, float)
-        part = self._part(centre - radii.max(), centre + radii.max())
+        upright = not np.any(turn_deg)
+        reach = radii if upright else radii.max()
+        part = self._part(centre - reach, centre + reach)
         if part is None:
             return
-        x, y, z = (axis - c for axis, c in zip(self._axes(part), centre, strict=True))
-        matrix = _rotation(turn_deg)
-        local = [matrix[i, 0] * x + matrix[i, 1] * y + matrix[i, 2] * z for i in range(3)]
-        level = sum(np.abs(u / r) ** squareness for u, r in zip(local, radii, strict=True)) ** (1 / squareness)
+        local = [axis - c for axis, c in zip(self._axes(part), centre, strict=True)]
+        if not upright:  # an upright one stays three lines that broadcast: most of them are small balls of a tube
+            x, y, z = local
+            local = [row[0] * x + row[1] * y + row[2] * z for row in _rotation(turn_deg)]
+        first, second, third = (np.abs(u / r) ** squareness for u, r in zip(local, radii, strict=True))
+        level = first + second + third
         inside = level < 1
         if shell_mm is not None:
-            inside &= level > 1 - shell_mm / radii.min()
+            inside &= level ** (1 / squareness) > 1 - shell_mm / radii.min()
         self._blend(part, inside, density, mode, grain)
 
     def tube(

@@ -10,6 +10,10 @@ from torch import Tensor, nn
 from ClaireDSALib.models.networks.sequence_net import MAP_STRIDE
 from ClaireDSALib.models.sequence_maps import CHANNELS
 
+_CONTROL_POINTS = 6
+_BEND = 0.04
+"""Deviation of the bending at its control points, in half sides of the picture: about 4 mm of a head."""
+
 _OPACITIES = [n for n, name in enumerate(CHANNELS) if name.startswith("opacity") or name == "peak"]
 
 
@@ -25,7 +29,10 @@ class MapsBatch(NamedTuple):
 
 
 def augment(batch: MapsBatch, groups: Tensor, generator: torch.Generator) -> MapsBatch:
-    """Mirror, turn (20 degrees), scale (0.75 to 1.25, each axis) and shift (8 %) alike in a group; vary gain, noise.
+    """Move the runs of a group alike, and vary gain and noise.
+
+    Mirror, turn (20 degrees), scale (0.8 to 1.2, and 0.92 to 1.08 across), shift (16 % of half a side) and bend
+    smoothly (:data:`_BEND`), so that no head is met twice.
 
     Parameters
     ----------
@@ -34,12 +41,49 @@ def augment(batch: MapsBatch, groups: Tensor, generator: torch.Generator) -> Map
     generator : torch.Generator
         On the CPU.
     """
-    matrix, shift = _affines(int(groups.max()) + 1, generator)
-    matrix, shift = matrix[groups].to(batch.maps.device), shift[groups].to(batch.maps.device)
-    theta = torch.cat([matrix, shift[:, :, None]], 2)
-    maps = _moved(batch.maps, theta, "border")
-    territory = _moved(batch.territory[:, None], theta, "zeros")[:, 0]
-    return MapsBatch(_varied(maps, groups, generator), territory, _moved_sites(batch, matrix, shift))
+    count = int(groups.max()) + 1
+    affine = _affines(count, generator)
+    bends = _BEND * torch.randn((count, 2, _CONTROL_POINTS, _CONTROL_POINTS), generator=generator)
+    move = _Move(*(part[groups].to(batch.maps.device) for part in (*affine, bends)))
+    maps = move.pictures(batch.maps, "border")
+    territory = move.pictures(batch.territory[:, None], "zeros")[:, 0]
+    return MapsBatch(_varied(maps, groups, generator), territory, move.sites(batch.site, batch.maps.shape[-1]))
+
+
+class _Move(NamedTuple):
+    """Where a place of the new picture comes from: ``matrix @ place + shift + bend(place)``.
+
+    In the x, y order and -1..1 range of ``grid_sample``; ``matrix`` (B, 2, 2), ``shift`` (B, 2), ``bends``
+    (B, 2, K, K) at control points.
+    """
+
+    matrix: Tensor
+    shift: Tensor
+    bends: Tensor
+
+    def pictures(self, pictures: Tensor, padding: str) -> Tensor:
+        """(B, C, S, S) moved."""
+        theta = torch.cat([self.matrix, self.shift[:, :, None]], 2)
+        grid = nn.functional.affine_grid(theta, list(pictures.shape), align_corners=False)
+        grid = grid + self._field(pictures.shape[-1]).permute(0, 2, 3, 1)
+        return nn.functional.grid_sample(pictures, grid, padding_mode=padding, align_corners=False)
+
+    def sites(self, sites: Tensor, size: int) -> Tensor:
+        """(B, 2) row and column in the moved pictures of side ``size``; NaN when they left the picture."""
+        wanted = (sites.flip(1) + 0.5) * 2 / size - 1 - self.shift
+        field = self._field(size)
+        place = torch.linalg.solve(self.matrix, wanted[:, :, None])[:, :, 0]
+        for _ in range(6):  # the bend is slight: each round leaves less than half of the error
+            bend = nn.functional.grid_sample(
+                field, torch.nan_to_num(place)[:, None, None], padding_mode="border", align_corners=False
+            )[:, :, 0, 0]
+            place = torch.linalg.solve(self.matrix, (wanted - bend)[:, :, None])[:, :, 0]
+        pixel = ((place + 1) * size / 2 - 0.5).flip(1)
+        inside = ((pixel >= 0) & (pixel < size)).all(1, keepdim=True)
+        return torch.where(inside, pixel, torch.full_like(pixel, float("nan")))
+
+    def _field(self, size: int) -> Tensor:
+        return nn.functional.interpolate(self.bends, size=(size, size), mode="bicubic", align_corners=False)
 
 
 def _affines(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -54,21 +98,6 @@ def _affines(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         [torch.stack([cos * mirror * stretch, -sin], 1), torch.stack([sin * mirror * stretch, cos], 1)], 1
     )
     return matrix, (draw[4:].T - 0.5) * 0.32
-
-
-def _moved(pictures: Tensor, theta: Tensor, padding: str) -> Tensor:
-    grid = nn.functional.affine_grid(theta, list(pictures.shape), align_corners=False)
-    return nn.functional.grid_sample(pictures, grid, padding_mode=padding, align_corners=False)
-
-
-def _moved_sites(batch: MapsBatch, matrix: Tensor, shift: Tensor) -> Tensor:
-    """Sites in the moved pictures; NaN when they left the picture."""
-    size = batch.maps.shape[-1]
-    place = (batch.site.flip(1) + 0.5) * 2 / size - 1
-    new = torch.linalg.solve(matrix, (place - shift)[:, :, None])[:, :, 0]
-    pixel = ((new + 1) * size / 2 - 0.5).flip(1)
-    inside = ((pixel >= 0) & (pixel < size)).all(1, keepdim=True)
-    return torch.where(inside, pixel, torch.full_like(pixel, float("nan")))
 
 
 def _varied(maps: Tensor, groups: Tensor, generator: torch.Generator) -> Tensor:

@@ -22,6 +22,8 @@ HIT_MM = 10.0
 
 PROXIMAL = ("ICA-T", "M1", "M2")
 
+_POSTERIOR_CEREBRAL = ("P1", "P2")
+
 AREAS_MM2 = (0.0, 300.0, 500.0, 1000.0, 2000.0, np.inf)
 """Limits between which missing territory is tabulated."""
 
@@ -52,14 +54,18 @@ class SequenceFigures:
     """Figures of a network on held-out patients.
 
     ``assessable`` leaves out the pairs whose clot takes nothing visible from the pictures, see
-    :mod:`ClaireDSALib.training.sequence_assessable`; ``all`` has every pair.
+    :mod:`ClaireDSALib.training.sequence_assessable`; ``without_pca`` leaves out the posterior cerebral arteries too,
+    which many heads fill from the carotid; ``all`` has every pair.
     """
 
     n_runs: int
     assessable: SetFigures
+    without_pca: SetFigures
     all: SetFigures
     sensitivity_by_site: dict[str, tuple[float, int, float, int]]
     """Site -> share of assessable pairs found and their number, share of all pairs found and their number."""
+    auc_by_site: dict[str, float]
+    """Site -> AUC of its assessable pairs against all open ones; NaN without any."""
     sensitivity_by_area: dict[str, tuple[float, int]]
     """Missing territory in the better view, mm2 -> share of all pairs found, number of pairs."""
     site_hits: tuple[float, int]
@@ -95,17 +101,21 @@ def evaluate(
     usable = assessable(examples)
     pairs = fuse_pairs(examples, logits, usable)
     cut = float(np.log(threshold / (1 - threshold)))
+    elsewhere = np.array([e.site_name not in _POSTERIOR_CEREBRAL for e in examples])
+    sites = sorted(set(pairs.sites.tolist()) - {"none"})
     return SequenceFigures(
         n_runs=len(examples),
         assessable=_set_figures(examples, outputs, logits, usable, cut),
+        without_pca=_set_figures(examples, outputs, logits, usable & elsewhere, cut),
         all=_set_figures(examples, outputs, logits, np.ones(len(examples), bool), cut),
         sensitivity_by_site={
             site: (
                 *_share(pairs.logits[(pairs.sites == site) & pairs.assessable] >= cut),
                 *_share(pairs.logits[pairs.sites == site] >= cut),
             )
-            for site in sorted(set(pairs.sites.tolist()) - {"none"})
+            for site in sites
         },
+        auc_by_site={site: _site_area(pairs, site) for site in sites},
         sensitivity_by_area=_by_area(pairs, cut),
         **_sites(examples, outputs, usable & (logits >= cut)),
         phase_accuracy=_phase_accuracy(examples, outputs),
@@ -198,6 +208,12 @@ def _set_figures(
         auc_pair_maps=_area(pairs.truth, fuse_pairs(some, outputs.maps_logits[kept]).logits)[0],
         auc_pair_frames=_area(pairs.truth, fuse_pairs(some, outputs.frames_logits[kept]).logits)[0],
     )
+
+
+def _site_area(pairs: Pairs, site: str) -> float:
+    chosen = ~pairs.truth | ((pairs.sites == site) & pairs.assessable)
+    truth = pairs.truth[chosen]
+    return _area(truth, pairs.logits[chosen])[0] if truth.any() and not truth.all() else float("nan")
 
 
 def _area(truth: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64]) -> tuple[float, float, float]:

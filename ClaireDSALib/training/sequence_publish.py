@@ -94,8 +94,8 @@ reaches the brain.
 | median distance from the site | {found.site_median_mm:.1f} mm |
 | phase, share of frames right | {found.phase_accuracy:.3f} |
 
-| site | assessable pairs | detected | all pairs | detected |
-|---|---|---|---|---|
+| site | assessable pairs | detected | AUC against open pairs | all pairs | detected |
+|---|---|---|---|---|---|
 {_sites(found)}
 
 | missing territory in the better view, mm2 | pairs | detected |
@@ -149,8 +149,10 @@ def _sets(found: SequenceFigures) -> str:
             lambda s: f"{s.auc_pair_maps:.3f} / {s.auc_pair_frames:.3f}",
         ),
     ]
-    body = "\n".join(f"| {name} | {cell(found.assessable)} | {cell(found.all)} |" for name, cell in rows)
-    return f"| figure | assessable pairs | all pairs |\n|---|---|---|\n{body}"
+    sets = (found.assessable, found.without_pca, found.all)
+    body = "\n".join(f"| {name} | {' | '.join(map(cell, sets))} |" for name, cell in rows)
+    head = "| figure | assessable pairs | of them not posterior cerebral | all pairs |\n|---|---|---|---|\n"
+    return head + body
 
 
 def _interval(area: tuple[float, float, float]) -> str:
@@ -163,7 +165,8 @@ def _views(one: SetFigures) -> str:
 
 def _sites(found: SequenceFigures) -> str:
     return "\n".join(
-        f"| {site} | {n} | {'' if n == 0 else f'{share:.2f}'} | {n_every} | {every:.2f} |"
+        f"| {site} | {n} | {'' if n == 0 else f'{share:.2f}'} "
+        f"| {'' if n == 0 else f'{found.auc_by_site[site]:.3f}'} | {n_every} | {every:.2f} |"
         for site, (share, n, every, n_every) in found.sensitivity_by_site.items()
     )
 

@@ -1,6 +1,7 @@
 """Figures of known outputs, and a card that says what they fall short of."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,8 +69,21 @@ def test_pairs_are_means_and_small_clots_are_left_out_of_one_set_only(examples):
     assert found.all.confusion_pair == (3, 0, 1, 2)
     assert found.sensitivity_by_site["M1"] == (1.0, 1, 1.0, 1)
     assert found.sensitivity_by_site["M2"][2:] == (0.0, 1)
+    assert found.auc_by_site["M1"] == found.auc_by_site["M3"] == 1.0
+    assert np.isnan(found.auc_by_site["M2"])  # not one of its pairs can be asked
     assert found.sensitivity_by_area["0 to 300"] == (0.0, 1)
     assert found.phase_accuracy == 1.0
+
+
+def test_posterior_cerebral_clots_count_in_one_set_and_not_in_the_other(examples):
+    examples = [replace(e, site_name="P1") if e.site_name == "M3" else e for e in examples]
+    #            M1 clot   open        P1 clot       open        M2 clot     open
+    logits = [3.0, 1.0, -2.0, -2.0, -5.0, -5.0, -1.0, -3.0, -2.0, -2.0, -1.0, -1.0]
+    found = evaluate(examples, _outputs(logits), temperature=1.0, threshold=0.5)
+    assert found.assessable.auc_pair[0] == 0.5
+    assert (found.without_pca.n_pairs, found.without_pca.n_open) == (4, 3)
+    assert found.without_pca.auc_pair[0] == 1.0
+    assert found.auc_by_site["P1"] == 0.0
 
 
 def test_only_detected_proximal_views_count_for_the_site(examples):
@@ -113,4 +127,4 @@ def test_the_card_names_the_goals_that_are_not_reached(examples):
     assert "Goals not reached: AUC, pair" in card
     assert "phase 1.00" not in card
     assert "simulated" in card
-    assert "| M3 | 1 | 0.00 | 1 | 0.00 |" in card
+    assert "| M3 | 1 | 0.00 | 0.333 | 1 | 0.00 |" in card
