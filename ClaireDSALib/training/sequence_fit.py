@@ -34,10 +34,10 @@ class SequenceFitSettings:
     learning_rate: float = 2e-3
     weight_decay: float = 2e-2
     batch_groups: int = 10
-    """Groups of twins in a batch."""
-    groups_per_patient: int = 0
-    """Groups of one patient in an epoch at most, drawn anew each time; 0 takes all. Few keep heads from being learnt
-    by heart."""
+    """Groups of twins in a batch, about; the views of an injection stay together."""
+    injections_per_patient: int = 0
+    """Injections of one patient in an epoch at most, drawn anew each time; 0 takes all. Few keep heads from being
+    learnt by heart."""
     size_px: int = NETWORK_PX
     """Side of the temporal channels, a multiple of 32."""
     versions: int = 1
@@ -45,6 +45,8 @@ class SequenceFitSettings:
     frames_every: int = 8
     """Every how-manieth run of a batch also goes through the recurrent branch."""
     twin_weight: float = 0.5
+    pair_weight: float = 1.0
+    """Of the yes/no of a pair (mean log odds of its views) against that of single views, in which a clot may hide."""
     site_weight: float = 0.2
     territory_weight: float = 1.0
     phase_weight: float = 1.0
@@ -182,7 +184,8 @@ def validation_loss(
     losses: list[dict[str, float]] = []
     for members in np.array_split(np.arange(len(examples)), max(1, len(examples) // 24)):
         batch, labels, groups = batch_of(examples, members, [cache.get(int(i)) for i in members], settings.device)
-        parts = maps_loss(network.maps(batch.maps), batch, labels, usable[members], groups, settings)
+        whole = network.maps(batch.maps)
+        parts = maps_loss(whole, batch, labels, usable[members], groups, pairs_of(examples, members), settings)
         shown = [int(i) for i in members[:: settings.frames_every]]
         outputs = [network.frames(*_frames(cache.get(i), settings.device)) for i in shown]
         truth = [(cache.get(i).phases, examples[i].thrombus, bool(usable[i])) for i in shown]
@@ -198,31 +201,50 @@ def maps_loss(
     labels: Tensor,
     usable: npt.NDArray[np.bool_],
     groups: Tensor,
+    pairs: Tensor,
     settings: SequenceFitSettings,
 ) -> dict[str, Tensor]:
-    """Weighted losses of the maps branch: yes/no, twin against twin, site, territory.
+    """Weighted losses of the maps branch: yes/no of views and of pairs, twin against twin, site, territory.
 
     Runs that are not assessable count for the territory and the site alone. Open and occluded runs of a batch weigh
-    alike, however many there are.
+    alike, however many there are. ``groups`` and ``pairs`` (B,) number the twins and the views of one pair.
     """
     usable_runs = torch.from_numpy(usable).to(labels.device)
-    weight = torch.where(
-        labels > 0, 1 / labels[usable_runs].sum().clamp_min(1), 1 / (1 - labels[usable_runs]).sum().clamp_min(1)
-    )
-    bce = nn.functional.binary_cross_entropy_with_logits(output.thrombus, labels, reduction="none")
-    yes_no = (bce * weight)[usable_runs].sum() / 2
-    pairs = (groups[:, None] == groups[None]) & (labels[:, None] > labels[None]) & usable_runs[:, None]
+    yes_no = _balanced(output.thrombus[usable_runs], labels[usable_runs])
+    paired = _balanced(*_means_of_pairs(output.thrombus, labels, pairs, usable_runs))
+    beside = (groups[:, None] == groups[None]) & (labels[:, None] > labels[None]) & usable_runs[:, None]
     apart = output.thrombus[:, None] - output.thrombus[None]
-    twins = nn.functional.softplus(-apart)[pairs].mean() if bool(pairs.any()) else output.thrombus.sum() * 0
+    twins = nn.functional.softplus(-apart)[beside].mean() if bool(beside.any()) else output.thrombus.sum() * 0
     bells, there = site_targets(batch.site, output.site.shape[-1])
     spread = -(bells * output.site.flatten(1).log_softmax(1).view_as(bells)).sum((1, 2))
     site = spread[there].mean() if bool(there.any()) else output.site.sum() * 0
     return {
         "yes_no": yes_no,
+        "pairs": settings.pair_weight * paired,
         "twins": settings.twin_weight * twins,
         "site": settings.site_weight * site,
         "territory": settings.territory_weight * _territory_loss(output.territory, batch.territory),
     }
+
+
+def pairs_of(examples: Sequence[SequenceExample], members: npt.NDArray[np.intp]) -> Tensor:
+    """(B,) numbers of the pairs that runs belong to, counted from 0."""
+    return torch.from_numpy(np.unique([examples[int(i)].pair for i in members], return_inverse=True)[1])
+
+
+def _means_of_pairs(logits: Tensor, labels: Tensor, pairs: Tensor, usable: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean logits and labels of the views of the usable pairs, of those that are in the batch."""
+    share = nn.functional.one_hot(pairs.to(logits.device)[usable]).to(logits.dtype)
+    share = share[:, share.sum(0) > 0]
+    share = share / share.sum(0)
+    return share.T @ logits[usable], share.T @ labels[usable]
+
+
+def _balanced(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy in which yes and no weigh alike; a class that is missing counts for nothing."""
+    bce = nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    weight = torch.where(labels > 0, 1 / labels.sum().clamp_min(1), 1 / (1 - labels).sum().clamp_min(1))
+    return (bce * weight).sum() / 2
 
 
 def frames_loss(
@@ -247,6 +269,7 @@ class _Loop:
     def __init__(self, examples: Sequence[SequenceExample], cache: FeatureCache, settings: SequenceFitSettings) -> None:
         self._examples, self._cache, self._settings = examples, cache, settings
         self._usable, self._groups = assessable(examples), twin_groups(examples)
+        self._injections = _injections(examples, self._groups)
 
     def epoch(
         self,
@@ -277,22 +300,21 @@ class _Loop:
 
     def _batches(self, epoch: int) -> Iterator[npt.NDArray[np.intp]]:
         rng = np.random.default_rng([self._settings.seed, epoch])
-        order = self._chosen(rng.permutation(len(self._groups)))
-        for first in range(0, len(order), self._settings.batch_groups):
-            members = np.concatenate([self._groups[g] for g in order[first : first + self._settings.batch_groups]])
+        order = self._chosen(rng.permutation(len(self._injections)))
+        for batch in _in_portions(order, self._settings.batch_groups):
+            members = np.concatenate([self._groups[g] for g in batch])
             yield members[self._usable[members]]
 
-    def _chosen(self, order: npt.NDArray[np.intp]) -> list[int]:
-        """Groups in order, at most so many of one patient as the settings say."""
-        limit = self._settings.groups_per_patient or len(order)
+    def _chosen(self, order: npt.NDArray[np.intp]) -> Iterator[list[int]]:
+        """Groups of injections in order, at most so many injections of one patient as the settings say."""
+        limit = self._settings.injections_per_patient or len(order)
         seen: dict[str, int] = {}
-        kept = []
-        for group in order.tolist():
-            patient = self._examples[int(self._groups[group][0])].patient
+        for number in order.tolist():
+            groups = self._injections[number]
+            patient = self._examples[int(self._groups[groups[0]][0])].patient
             seen[patient] = seen.get(patient, 0) + 1
             if seen[patient] <= limit:
-                kept.append(group)
-        return kept
+                yield groups
 
     def _losses(
         self, network: SequenceNet, members: npt.NDArray[np.intp], epoch: int, generator: torch.Generator
@@ -307,7 +329,8 @@ class _Loop:
             shown = np.arange(epoch % settings.frames_every, len(members), settings.frames_every)
             outputs = [network.frames(*_varied_frames(features[i], settings.device, generator)) for i in shown]
         whole = MapsOutput(*(part.float() for part in whole))
-        parts = maps_loss(whole, batch, labels, self._usable[members], groups, settings)
+        pairs = pairs_of(examples, members)
+        parts = maps_loss(whole, batch, labels, self._usable[members], groups, pairs, settings)
         if len(shown) == 0:
             return parts
         outputs = [FramesOutput(*(part.float() for part in one)) for one in outputs]
@@ -315,6 +338,26 @@ class _Loop:
             (features[i].phases, examples[int(members[i])].thrombus, bool(self._usable[members[i]])) for i in shown
         ]
         return parts | frames_loss(outputs, truth, settings)
+
+
+def _injections(examples: Sequence[SequenceExample], groups: Sequence[npt.NDArray[np.intp]]) -> list[list[int]]:
+    """Numbers of the groups of one injection, its views, together."""
+    found: dict[str, list[int]] = {}
+    for number, group in enumerate(groups):
+        found.setdefault(examples[int(group[0])].pair.rpartition("-")[0], []).append(number)
+    return list(found.values())
+
+
+def _in_portions(parts: Iterator[list[int]], size: int) -> Iterator[list[int]]:
+    """Lists joined until they have ``size`` members or more."""
+    portion: list[int] = []
+    for part in parts:
+        portion += part
+        if len(portion) >= size:
+            yield portion
+            portion = []
+    if portion:
+        yield portion
 
 
 def batch_of(

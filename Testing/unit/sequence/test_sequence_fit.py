@@ -9,8 +9,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch")
 
 from ClaireDSALib.models.bundle import read_metadata  # noqa: E402
-from ClaireDSALib.models.networks.sequence_net import SequenceNet, SequenceNetConfig  # noqa: E402
+from ClaireDSALib.models.networks.sequence_net import MapsOutput, SequenceNet, SequenceNetConfig  # noqa: E402
 from ClaireDSALib.training.roc import auc  # noqa: E402
+from ClaireDSALib.training.sequence_cache import FeatureCache, features_of  # noqa: E402
 from ClaireDSALib.training.sequence_evaluate import evaluate  # noqa: E402
 from ClaireDSALib.training.sequence_examples import (  # noqa: E402
     SequenceExample,
@@ -19,7 +20,15 @@ from ClaireDSALib.training.sequence_examples import (  # noqa: E402
     save_examples,
     unpack,
 )
-from ClaireDSALib.training.sequence_fit import SequenceFitSettings, fit, predict  # noqa: E402
+from ClaireDSALib.training.sequence_fit import (  # noqa: E402
+    SequenceFitSettings,
+    _Loop,
+    batch_of,
+    fit,
+    maps_loss,
+    pairs_of,
+    predict,
+)
 from ClaireDSALib.training.sequence_train import evaluate_bundle, load_network, train_and_write  # noqa: E402
 
 _SMALL = SequenceNetConfig(map_widths=(8, 8, 16, 16), frame_widths=(8, 8, 8), hidden=16)
@@ -136,3 +145,41 @@ def test_a_start_is_refused_where_it_would_be_ignored(tmp_path):
         result = CliRunner().invoke(app, [*given, *more])
         assert result.exit_code == 2
         assert "--start is for one training of the compact network" in result.output
+
+
+def test_a_pair_is_judged_by_the_mean_of_its_views_and_unusable_runs_by_neither():
+    truth = [True, True, False, False, True]
+    examples = [
+        dataclasses.replace(_example(s, thrombus=t, size=32), pair=p, view=v)
+        for s, (t, p, v) in enumerate(zip(truth, ["a", "a", "b", "b", "c"], ["ap", "lat"] * 2 + ["ap"], strict=True))
+    ]
+    members = np.arange(5)
+    batch, labels, groups = batch_of(examples, members, [features_of(e, 32) for e in examples], "cpu")
+    logits = torch.tensor([3.0, -3.0, -1.0, 1.0, 9.0])
+    output = MapsOutput(logits, torch.zeros(5, 8, 8), torch.zeros(5, 8, 8))
+    usable = np.array([True, True, True, True, False])
+    settings = SequenceFitSettings(pair_weight=2.0)
+    found = maps_loss(output, batch, labels, usable, groups, pairs_of(examples, members), settings)
+    assert float(found["pairs"]) == pytest.approx(2 * np.log(2))  # both means are 0: as good as a coin
+    single = (np.logaddexp(0, -3.0) + np.logaddexp(0, 3.0) + np.logaddexp(0, -1.0) + np.logaddexp(0, 1.0)) / 4
+    assert float(found["yes_no"]) == pytest.approx(single, rel=1e-6)
+
+
+def test_views_of_an_injection_stay_in_one_batch_and_patients_are_limited():
+    examples = [
+        dataclasses.replace(
+            _example(p, thrombus=kind == "clot", size=32), pair=f"{p}-{i}-{kind}", view=view, patient=f"p{p}"
+        )
+        for p in range(3)
+        for i in range(2)
+        for kind in ("clot", "open")
+        for view in ("ap", "lateral")
+    ]
+    settings = SequenceFitSettings(batch_groups=3, injections_per_patient=1)
+    loop = _Loop(examples, FeatureCache(examples, size_px=32), settings)
+    batches = [[examples[i] for i in members] for members in loop._batches(0)]
+    assert [len(batch) for batch in batches] == [8, 4]  # two views and two twins an injection
+    for batch in batches:
+        injections = [e.pair.rpartition("-")[0] for e in batch]
+        assert all(injections.count(name) == 4 for name in injections)
+    assert sorted({e.patient for batch in batches for e in batch}) == ["p0", "p1", "p2"]
