@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 
 from ClaireDSALib.models.bundle import read_metadata  # noqa: E402
 from ClaireDSALib.models.networks.sequence_net import MapsOutput, SequenceNet, SequenceNetConfig  # noqa: E402
+from ClaireDSALib.training import sequence_fit  # noqa: E402
 from ClaireDSALib.training.roc import auc  # noqa: E402
 from ClaireDSALib.training.sequence_cache import FeatureCache, features_of  # noqa: E402
 from ClaireDSALib.training.sequence_evaluate import evaluate  # noqa: E402
@@ -25,6 +26,7 @@ from ClaireDSALib.training.sequence_fit import (  # noqa: E402
     _Loop,
     batch_of,
     fit,
+    frames_loss,
     maps_loss,
     pairs_of,
     predict,
@@ -183,3 +185,27 @@ def test_views_of_an_injection_stay_in_one_batch_and_patients_are_limited():
         injections = [e.pair.rpartition("-")[0] for e in batch]
         assert all(injections.count(name) == 4 for name in injections)
     assert sorted({e.patient for batch in batches for e in batch}) == ["p0", "p1", "p2"]
+
+
+def test_the_recurrent_branch_sees_open_runs_and_clots_in_every_epoch(tmp_path, monkeypatch):
+    examples = [
+        dataclasses.replace(_example(p, thrombus=kind == "clot", size=32), pair=f"{p}-0-{kind}", view=view)
+        for p in range(10)
+        for view in ("ap", "lateral")
+        for kind in ("open", "clot")
+    ]
+    asked: list[list[bool]] = []
+
+    def noted(outputs, truth, settings):
+        asked[-1] += [thrombus for _, thrombus, _ in truth]
+        return frames_loss(outputs, truth, settings)
+
+    def next_epoch(_: str) -> None:
+        asked.append([])
+
+    monkeypatch.setattr(sequence_fit, "frames_loss", noted)
+    next_epoch("")
+    settings = SequenceFitSettings(epochs=3, batch_groups=10, frames_every=4)
+    fit(examples, [], settings, tmp_path / "c.pt", network=SequenceNet(_SMALL), report=next_epoch)
+    assert [len(epoch) for epoch in asked] == [10, 10, 10, 0]
+    assert all(0 < sum(epoch) < len(epoch) for epoch in asked[:3])
