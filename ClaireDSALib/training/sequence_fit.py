@@ -50,6 +50,9 @@ class SequenceFitSettings:
     site_weight: float = 0.2
     territory_weight: float = 1.0
     phase_weight: float = 1.0
+    norm_until: float = 1.0
+    """Share of the training after which batch normalisation keeps its statistics. Those of a batch of twins tell part
+    of the answer, and no run in use has them; a training that begins with a bundle keeps the bundle's from 0 on."""
     seed: int = 0
     device: str = "cpu"
     half: bool = False
@@ -290,6 +293,8 @@ class _Loop:
             progress = (epoch + number / len(batches)) / settings.epochs
             if np.isfinite(settings.budget_s):
                 progress = max(progress, (spent_s + time.perf_counter() - start) / settings.budget_s)
+            if progress >= settings.norm_until:
+                _keep_norm(network)
             parts = self._losses(network, members, epoch, generator)
             (sum(parts.values()) / settings.accumulate).backward()  # type: ignore[union-attr]
             losses.append({k: float(v.detach()) for k, v in parts.items()})
@@ -424,6 +429,13 @@ def _step(network: SequenceNet, optimiser: torch.optim.Optimizer, rate: float) -
     nn.utils.clip_grad_norm_(network.parameters(), 5.0)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
+
+
+def _keep_norm(network: nn.Module) -> None:
+    """Batch normalisation as in use, until the next ``network.train()``."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
 
 
 def _running_mean(mean: Tensor, new: Tensor, number: Tensor | int) -> Tensor:

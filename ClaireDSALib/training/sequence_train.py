@@ -44,14 +44,15 @@ def train_and_write(
     validation : str or Path, optional
         Folder of other patients to validate on; without it 15 % of the patients in ``data``.
     start : str or Path, optional
-        Bundle whose weights the training begins with.
+        Bundle whose weights the training begins with; its batch normalisation is kept unless ``norm_until`` says else.
     report : callable
         Called with one line of progress at a time.
     """
     import torch
 
     data, out = Path(data), Path(out)
-    chosen = SequenceFitSettings(**dict(settings or {}))
+    settings = ({} if start is None else {"norm_until": 0.0}) | dict(settings or {})
+    chosen = SequenceFitSettings(**settings)
     torch.set_num_threads(1 if chosen.device == "cpu" else torch.get_num_threads())
     examples = list(load_examples(data))
     if validation is None:
@@ -64,7 +65,7 @@ def train_and_write(
     report(f"{len(train)} runs to train on, {len(held_out)} to validate, {n_patients} patients")
     begin = None if start is None else load_network(Path(start))
     network = fit(train, held_out, chosen, out.with_suffix(".checkpoint.pt"), network=begin, report=report)
-    figures = finish(network.cpu(), held_out, out, settings=dict(settings or {}), size_px=chosen.size_px)
+    figures = finish(network.cpu(), held_out, out, settings=settings, size_px=chosen.size_px)
     report(f"validation: {json.dumps(figures.to_dict())}")
     return out
 

@@ -209,3 +209,13 @@ def test_the_recurrent_branch_sees_open_runs_and_clots_in_every_epoch(tmp_path, 
     fit(examples, [], settings, tmp_path / "c.pt", network=SequenceNet(_SMALL), report=next_epoch)
     assert [len(epoch) for epoch in asked] == [10, 10, 10, 0]
     assert all(0 < sum(epoch) < len(epoch) for epoch in asked[:3])
+
+
+@pytest.mark.parametrize("until", [0.0, 0.5, 1.0])
+def test_batch_normalisation_keeps_its_statistics_from_where_the_settings_say(tmp_path, until):
+    examples = [_example(s, thrombus=s % 2 == 0, size=32) for s in range(8)]
+    network = SequenceNet(_SMALL)
+    settings = SequenceFitSettings(epochs=4, batch_groups=4, norm_until=until)
+    fit(examples, [], settings, tmp_path / "c.pt", network=network)
+    last = torch.load(tmp_path / "c.pt", weights_only=True)["last"]
+    assert int(last["maps.down0.1.num_batches_tracked"]) == round(until * 8)  # two batches an epoch
