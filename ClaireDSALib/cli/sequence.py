@@ -28,6 +28,7 @@ def train_thrombus(
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Wall-clock budget of the training.")] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 40,
+    learning_rate: Annotated[float | None, typer.Option(help="Largest step size; the network's own default.")] = None,
     workers: Annotated[int, typer.Option(help="Processes that simulate.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     folds: Annotated[int, typer.Option(help="Cross-validate over this many folds of patients; 1 trains once.")] = 1,
@@ -50,6 +51,8 @@ def train_thrombus(
     settings: dict[str, Any] = {"epochs": epochs, "device": device, "accumulate": accumulate}
     if minutes is not None:
         settings["budget_s"] = 60 * minutes
+    if learning_rate is not None:
+        settings["learning_rate"] = learning_rate
     if variant != "compact" or folds > 1:
         paper = {"freeze": freeze, "size_px": size} if variant != "compact" else None
         _cross_validate(data, test, out, variant, settings, paper=paper, weights=weights, folds=folds)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ClaireDSALib.models.networks.sequence_net import SequenceNet
+from ClaireDSALib.training.roc import auc
 from ClaireDSALib.training.sequence_assessable import assessable
 from ClaireDSALib.training.sequence_bundle import write_sequence_bundle
 from ClaireDSALib.training.sequence_cache import NETWORK_PX
@@ -78,26 +79,37 @@ def finish(
     settings: Mapping[str, Any],
     size_px: int = NETWORK_PX,
 ) -> SequenceFigures:
-    """Weigh the branches, choose the threshold with the highest Matthews coefficient of pairs, write the bundle."""
+    """Weigh the branches, choose the threshold with the highest Matthews coefficient of pairs, write the bundle.
+
+    The verdict is that of the temporal maps alone where the other parts do not tell the validation pairs apart better.
+    """
     import torch
 
     outputs = predict(network, validation, size_px=size_px)
     usable = assessable(validation)
     truth = np.array([e.thrombus for e in validation])
-    mix = fit_mix(truth[usable], outputs, usable)
-    network.mix.data = torch.tensor(mix)
     kept = [validation[i] for i in np.flatnonzero(usable)]
-    pairs = fuse_pairs(kept, outputs.mixed(mix)[usable])
+    mixes = [fit_mix(truth[usable], outputs, usable, count) for count in (1, outputs.parts.shape[1] - 1)]
+    judged = [fuse_pairs(kept, outputs.mixed(mix)[usable]) for mix in mixes]
+    best = int(np.argmax([auc(one.truth, one.logits).value for one in judged]))
+    mix, pairs = mixes[best], judged[best]
+    network.mix.data = torch.tensor(mix)
     threshold = best_threshold(pairs.truth, pairs.logits)
     write_sequence_bundle(network, out, size_px=size_px, threshold=threshold, temperature=1.0, training=settings)
     return evaluate(validation, outputs, mix=mix, temperature=1.0, threshold=threshold)
 
 
-def fit_mix(truth: npt.NDArray[np.bool_], outputs: SequenceOutputs, chosen: npt.NDArray[np.bool_]) -> tuple[float, ...]:
-    """Weights of the parts of the verdict, none negative but the constant: calibrated log odds."""
+def fit_mix(
+    truth: npt.NDArray[np.bool_], outputs: SequenceOutputs, chosen: npt.NDArray[np.bool_], count: int | None = None
+) -> tuple[float, ...]:
+    """Weights of the first ``count`` parts of the verdict (None: all) and a constant: calibrated log odds.
+
+    No weight is negative but the constant; parts that are left out weigh nothing.
+    """
     from scipy.optimize import minimize
 
     parts = outputs.parts[chosen, :-1]
+    count = parts.shape[1] if count is None else count
     centre, spread = parts.mean(0), np.maximum(parts.std(0), 1e-6)
     design = np.concatenate([(parts - centre) / spread, np.ones((len(parts), 1))], 1)
     sign = np.where(truth, 1.0, -1.0)
@@ -105,8 +117,10 @@ def fit_mix(truth: npt.NDArray[np.bool_], outputs: SequenceOutputs, chosen: npt.
     def loss(weights: npt.NDArray[np.float64]) -> float:
         return float(np.logaddexp(0, -sign * (design @ weights)).mean() + _RIDGE * (weights[:-1] ** 2).sum())
 
-    bounds = [(0.0, 10.0)] * parts.shape[1] + [(-10.0, 10.0)]
-    found = minimize(loss, np.append(np.full(parts.shape[1], 0.1), 0.0), bounds=bounds, method="L-BFGS-B").x
+    bounds = [(0.0, 10.0 if part < count else 0.0) for part in range(parts.shape[1])] + [(-10.0, 10.0)]
+    start = np.array([0.1 * high for _, high in bounds]) / 10
+    start[-1] = 0.0
+    found = minimize(loss, start, bounds=bounds, method="L-BFGS-B").x
     weights = found[:-1] / spread
     return (*weights.tolist(), float(found[-1] - weights @ centre))
 

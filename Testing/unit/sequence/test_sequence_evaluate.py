@@ -8,6 +8,8 @@ import pytest
 
 pytest.importorskip("torch", reason="the figures stand beside the networks'")
 
+from ClaireDSALib.models.networks.sequence_net import SequenceNet
+from ClaireDSALib.training import sequence_train
 from ClaireDSALib.training.sequence_evaluate import evaluate, fuse_pairs
 from ClaireDSALib.training.sequence_examples import SequenceExample, pack
 from ClaireDSALib.training.sequence_fit import SequenceOutputs
@@ -128,3 +130,32 @@ def test_the_card_names_the_goals_that_are_not_reached(examples):
     assert "phase 1.00" not in card
     assert "simulated" in card
     assert "| M3 | 1 | 0.00 | 0.333 | 1 | 0.00 |" in card
+
+
+def test_parts_that_are_left_out_weigh_nothing():
+    rng = np.random.default_rng(1)
+    truth = np.arange(200) % 2 == 0
+    parts = np.concatenate([truth[:, None] + rng.normal(0, 0.5, (200, 5)), np.ones((200, 1))], 1)
+    outputs = SequenceOutputs(parts=parts, sites=np.zeros((200, 2)), phases=[])
+    alone = fit_mix(truth, outputs, np.ones(200, bool), 1)
+    assert alone[0] > 0
+    assert alone[1:5] == (0.0, 0.0, 0.0, 0.0)
+    assert np.mean((outputs.mixed(alone) > 0) == truth) > 0.75  # calibrated: the cut at one half is a sensible one
+    assert all(weight > 0 for weight in fit_mix(truth, outputs, np.ones(200, bool))[:5])
+
+
+@pytest.mark.parametrize("second_knows", [False, True])
+def test_other_parts_are_mixed_in_only_where_they_tell_validation_pairs_apart_better(
+    examples, monkeypatch, tmp_path, second_knows
+):
+    truth = np.array([e.thrombus for e in examples])
+    rng = np.random.default_rng(2)
+    clear, vague = np.where(truth, 2.0, -2.0), rng.normal(0, 1, len(truth))
+    parts = np.concatenate([np.stack([vague, clear] if second_knows else [clear, vague], 1), np.ones((12, 4))], 1)
+    outputs = SequenceOutputs(parts=parts, sites=np.zeros((12, 2)), phases=_outputs(parts[:, 0]).phases)
+    monkeypatch.setattr(sequence_train, "predict", lambda *_args, **_options: outputs)
+    monkeypatch.setattr(sequence_train, "write_sequence_bundle", lambda *_args, **_options: None)
+    network = SequenceNet()
+    found = sequence_train.finish(network, examples, tmp_path, settings={})
+    assert found.assessable.auc_pair[0] == 1.0
+    assert (float(network.mix[1]) > 0) is second_knows
