@@ -185,5 +185,5 @@ def _shortfall(found: SequenceFigures) -> str:
         "site within 10 mm": found.site_hits[0],
         "phase": found.phase_accuracy,
     }
-    short = [f"{name} {reached[name]:.2f} of {goal:.2f}" for name, goal in TARGETS.items() if not reached[name] >= goal]
+    short = [f"{name} {reached[name]:.3f} of {goal:.2f}" for name, goal in TARGETS.items() if not reached[name] >= goal]
     return f"Goals not reached: {'; '.join(short)}." if short else "All goals for simulated runs are reached."
