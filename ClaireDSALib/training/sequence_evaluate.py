@@ -74,7 +74,16 @@ class SequenceFigures:
     phase_accuracy: float
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Ready for JSON: what could not be measured is None."""
+        return _measured(asdict(self))
+
+
+def _measured(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _measured(one) for name, one in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_measured(one) for one in value)
+    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 @dataclass(frozen=True)
