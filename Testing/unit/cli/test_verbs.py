@@ -125,13 +125,13 @@ def test_bad_settings_are_named(claire, a_study_folder, tmp_path):
 def test_an_interrupted_review_leaves_only_whole_files(write_xa, settings_file, tmp_path):
     from Testing.conftest import injected_frames
 
-    for number in range(14):  # writing them takes long enough to be interrupted on a busy machine
+    for number in range(30):  # writing them takes long enough to be interrupted on a busy machine
         write_xa(tmp_path / "many" / f"{number}.dcm", injected_frames(10, 256, number))
     out = tmp_path / "out"
     command = [sys.executable, "-m", "ClaireDSALib.cli.main", "review", str(tmp_path / "many"), "--out", str(out)]
     with subprocess.Popen([*command, "--settings", str(settings_file)], stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 60
-        while not list(out.rglob("*.png")) and process.poll() is None and time.monotonic() < deadline:
+        while next(out.rglob("*.png"), None) is None and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 130

@@ -107,7 +107,18 @@ def _vessels(source, shelf, licence):
 def _sequence(source, shelf, licence):
     area = (_E.value, _E.low, _E.high)
     one = SetFigures(10, 5, area, 0.7, area, 0.6, {"frontal": (0.8, 0.7)}, (1, 2, 3, 4), 0.8, 0.7, 0.6)
-    found = SequenceFigures(20, one, one, {"M1": (0.9, 5, 0.8, 10)}, {"1 to 2": (0.5, 4)}, (0.6, 7), 8.0, 0.93)
+    found = SequenceFigures(
+        n_runs=20,
+        assessable=one,
+        without_pca=one,
+        all=one,
+        sensitivity_by_site={"M1": (0.9, 5, 0.8, 10)},
+        auc_by_site={"M1": 0.97},
+        sensitivity_by_area={"1 to 2": (0.5, 4)},
+        site_hits=(0.6, 7),
+        site_median_mm=8.0,
+        phase_accuracy=0.93,
+    )
     return publish_sequence(source, shelf, found, licence_file=licence, **_COMMANDS)
 
 
