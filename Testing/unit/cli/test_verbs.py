@@ -125,11 +125,19 @@ def test_bad_settings_are_named(claire, a_study_folder, tmp_path):
 def test_an_interrupted_review_leaves_only_whole_files(write_xa, settings_file, tmp_path):
     from Testing.conftest import injected_frames
 
-    for number in range(30):  # writing them takes long enough to be interrupted on a busy machine
+    for number in range(14):  # writing them takes long enough to be interrupted on a busy machine
         write_xa(tmp_path / "many" / f"{number}.dcm", injected_frames(10, 256, number))
     out = tmp_path / "out"
     command = [sys.executable, "-m", "ClaireDSALib.cli.main", "review", str(tmp_path / "many"), "--out", str(out)]
-    with subprocess.Popen([*command, "--settings", str(settings_file)], stderr=subprocess.DEVNULL) as process:
+    command += ["--settings", str(settings_file)]
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background job would hand down a deaf ear
+    try:
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
         deadline = time.monotonic() + 60
         while next(out.rglob("*.png"), None) is None and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
