@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from ClaireDSALib.models.networks.sequence_net import MAP_STRIDE, FramesOutput, MapsOutput, SequenceNet
 from ClaireDSALib.models.sequence_input import with_neighbours
-from ClaireDSALib.training.fit_best import save_checkpoint
+from ClaireDSALib.training.fit_best import cosine, save_checkpoint
 from ClaireDSALib.training.sequence_assessable import assessable, twin_groups
 from ClaireDSALib.training.sequence_augment import MapsBatch, augment, site_targets
 from ClaireDSALib.training.sequence_cache import NETWORK_PX, FeatureCache, RunFeatures, unpack_maps
@@ -448,7 +447,7 @@ def _running_mean(mean: Tensor, new: Tensor, number: Tensor | int) -> Tensor:
 def _schedule(progress: float) -> float:
     """Short warm-up, then a cosine to one per cent."""
     warm = min(1.0, progress / 0.03 + 0.05)
-    return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
+    return warm * cosine(progress)
 
 
 def _means(losses: Sequence[dict[str, float]]) -> dict[str, float]:

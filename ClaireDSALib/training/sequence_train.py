@@ -108,8 +108,8 @@ def fit_mix(
     """
     from scipy.optimize import minimize
 
-    parts = outputs.parts[chosen, :-1]
-    count = parts.shape[1] if count is None else count
+    every = outputs.parts[chosen, :-1]
+    parts = every[:, :count]
     centre, spread = parts.mean(0), np.maximum(parts.std(0), 1e-6)
     design = np.concatenate([(parts - centre) / spread, np.ones((len(parts), 1))], 1)
     sign = np.where(truth, 1.0, -1.0)
@@ -117,12 +117,11 @@ def fit_mix(
     def loss(weights: npt.NDArray[np.float64]) -> float:
         return float(np.logaddexp(0, -sign * (design @ weights)).mean() + _RIDGE * (weights[:-1] ** 2).sum())
 
-    bounds = [(0.0, 10.0 if part < count else 0.0) for part in range(parts.shape[1])] + [(-10.0, 10.0)]
-    start = np.array([0.1 * high for _, high in bounds]) / 10
-    start[-1] = 0.0
-    found = minimize(loss, start, bounds=bounds, method="L-BFGS-B").x
+    bounds = [(0.0, 10.0)] * parts.shape[1] + [(-10.0, 10.0)]
+    found = minimize(loss, np.append(np.full(parts.shape[1], 0.1), 0.0), bounds=bounds, method="L-BFGS-B").x
     weights = found[:-1] / spread
-    return (*weights.tolist(), float(found[-1] - weights @ centre))
+    left_out = (0.0,) * (every.shape[1] - parts.shape[1])
+    return (*weights.tolist(), *left_out, float(found[-1] - weights @ centre))
 
 
 def evaluate_bundle(bundle: str | Path, data: str | Path) -> SequenceFigures:

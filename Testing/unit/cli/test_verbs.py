@@ -130,9 +130,8 @@ def test_an_interrupted_review_leaves_only_whole_files(write_xa, settings_file, 
     out = tmp_path / "out"
     command = [sys.executable, "-m", "ClaireDSALib.cli.main", "review", str(tmp_path / "many"), "--out", str(out)]
     command += ["--settings", str(settings_file)]
-    before = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a shell's background job would hand down a deaf ear
+    # A shell's background job would hand down an ignored SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     finally:
