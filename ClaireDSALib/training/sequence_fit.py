@@ -20,6 +20,7 @@ from ClaireDSALib.training.sequence_assessable import assessable, twin_groups
 from ClaireDSALib.training.sequence_augment import MapsBatch, augment, site_targets
 from ClaireDSALib.training.sequence_cache import NETWORK_PX, FeatureCache, RunFeatures, unpack_maps
 from ClaireDSALib.training.sequence_examples import SequenceExample, unpack
+from ClaireDSALib.training.weight_average import running_mean
 
 _AVERAGE = 0.997
 """Decay of the running mean of the weights, which is what is validated and kept."""
@@ -103,7 +104,7 @@ def fit(
     """
     torch.manual_seed(settings.seed)
     network = (network or SequenceNet()).to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = torch.optim.swa_utils.AveragedModel(network, avg_fn=_running_mean, use_buffers=True)
+    averaged = running_mean(network, _AVERAGE)
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     state: dict[str, Any] = {"epoch": 0, "best": float("inf"), "weights": network.state_dict(), "spent_s": 0.0}
     if checkpoint.exists():
@@ -435,13 +436,6 @@ def _keep_norm(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
-
-
-def _running_mean(mean: Tensor, new: Tensor, number: Tensor | int) -> Tensor:
-    """Exponential mean that follows closely at first; counters of batches are copied."""
-    if not mean.is_floating_point():
-        return new
-    return mean + (new - mean) * (1 - min(_AVERAGE, (1 + int(number)) / (10 + int(number))))
 
 
 def _schedule(progress: float) -> float:
