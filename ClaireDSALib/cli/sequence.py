@@ -26,6 +26,9 @@ def train_thrombus(
     start: Annotated[
         Path | None, typer.Option(help="Sequence bundle whose weights the training begins with.", exists=True)
     ] = None,
+    maps_only: Annotated[
+        bool, typer.Option("--maps-only", help="Leave the recurrent branch, and with it the phases, as it begins.")
+    ] = False,
     minutes: Annotated[float | None, typer.Option(help="Wall-clock budget of the training.")] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 40,
     learning_rate: Annotated[float | None, typer.Option(help="Largest step size; the network's own default.")] = None,
@@ -53,6 +56,8 @@ def train_thrombus(
         settings["budget_s"] = 60 * minutes
     if learning_rate is not None:
         settings["learning_rate"] = learning_rate
+    if maps_only:
+        settings["frames_every"] = 0
     if variant != "compact" or folds > 1:
         paper = {"freeze": freeze, "size_px": size} if variant != "compact" else None
         _cross_validate(data, test, out, variant, settings, paper=paper, weights=weights, folds=folds)
@@ -61,6 +66,22 @@ def train_thrombus(
         data, out, settings, validation=validation, start=start, report=lambda line: typer.echo(line, err=True)
     )
     typer.echo(str(folder))
+
+
+def average_thrombus(
+    bundles: Annotated[list[Path], typer.Argument(help="Sequence bundles that were trained apart.", exists=True)],
+    validation: Annotated[Path, typer.Option(help="Prepared runs of patients that none of them has seen.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the bundle to write.")],
+) -> None:
+    """Average sequence networks into one bundle: the mean of their logits, the recurrent branch of the first."""
+    from ClaireDSALib.training.sequence_train import average_and_write
+
+    try:
+        written = average_and_write(bundles, validation, out, report=lambda line: typer.echo(line, err=True))
+    except (ValueError, OSError) as error:
+        typer.echo(f"Refused: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(str(written))
 
 
 def train_phases(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ClaireDSALib.cli.quality import train_quality
-from ClaireDSALib.cli.sequence import train_phases, train_thrombus
+from ClaireDSALib.cli.sequence import average_thrombus, train_phases, train_thrombus
 from ClaireDSALib.cli.vessels import train_vessels
 from ClaireDSALib.dsa.strict_json import read_json, read_object
 
@@ -245,5 +245,6 @@ def _tensorboard(out: Path) -> Any:
 
 app.command("thrombus")(train_thrombus)
 app.command("phases")(train_phases)
+app.command("average")(average_thrombus)
 app.command("vessels")(train_vessels)
 app.command("quality")(train_quality)

@@ -43,7 +43,7 @@ class SequenceFitSettings:
     versions: int = 1
     """Versions of every run in the feature cache: whole, and thinned in time."""
     frames_every: int = 8
-    """One in how many runs of a batch also goes through the recurrent branch."""
+    """One in how many runs of a batch also goes through the recurrent branch; 0 leaves that branch as it is."""
     twin_weight: float = 0.5
     pair_weight: float = 1.0
     """Of the yes/no of a pair (mean log odds of its views) against that of single views, in which a clot may hide."""
@@ -189,10 +189,11 @@ def validation_loss(
         batch, labels, groups = batch_of(examples, members, [cache.get(int(i)) for i in members], settings.device)
         whole = network.maps(batch.maps)
         parts = maps_loss(whole, batch, labels, usable[members], groups, pairs_of(examples, members), settings)
-        shown = [int(i) for i in members[number % settings.frames_every :: settings.frames_every]]
-        outputs = [network.frames(*_frames(cache.get(i), settings.device)) for i in shown]
-        truth = [(cache.get(i).phases, examples[i].thrombus, bool(usable[i])) for i in shown]
-        parts |= frames_loss(outputs, truth, settings)
+        if settings.frames_every:
+            shown = [int(i) for i in members[number % settings.frames_every :: settings.frames_every]]
+            outputs = [network.frames(*_frames(cache.get(i), settings.device)) for i in shown]
+            truth = [(cache.get(i).phases, examples[i].thrombus, bool(usable[i])) for i in shown]
+            parts |= frames_loss(outputs, truth, settings)
         losses.append({k: float(v) for k, v in parts.items()})
     network.train()
     return _means(losses)
@@ -333,7 +334,8 @@ class _Loop:
             whole = network.maps(batch.maps.contiguous(memory_format=torch.channels_last))
             # Drawn, as open runs and clots take turns in a batch.
             drawn = torch.randperm(len(members), generator=generator)
-            shown = drawn[: round(len(members) / settings.frames_every)].tolist()
+            count = round(len(members) / settings.frames_every) if settings.frames_every else 0
+            shown = drawn[:count].tolist()
             outputs = [network.frames(*_varied_frames(features[i], settings.device, generator)) for i in shown]
         whole = MapsOutput(*(part.float() for part in whole))
         pairs = pairs_of(examples, members)

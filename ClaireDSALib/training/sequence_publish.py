@@ -60,6 +60,8 @@ def sequence_card(
 ) -> str:
     """The bundle's ``docs/README.md``."""
     section = metadata["sequence"]
+    members = int(section["network"]["arguments"].get("members", 1))
+    averaged = f" It is the mean of {members} networks that were trained apart." if members > 1 else ""
     return f"""# {metadata["name"]} (dsa_sequence {metadata["version"]})
 
 {metadata["description"]} Research software, not a medical device.
@@ -68,8 +70,8 @@ def sequence_card(
 
 Opacity of all frames of a run (subtracted, contrast positive), at most 24 of them, scaled to the run's own peak.
 One branch sees temporal channels of {section["size_px"]} x {section["size_px"]} px (opacity in windows after first
-contrast, peak, arrival, time to peak, centre of mass in time), the other every frame with its two neighbours at half
-that size, followed by a bidirectional GRU.
+contrast, peak, arrival, time to peak, centre of mass in time).{averaged} The other sees every frame with its two
+neighbours at half that size, followed by a bidirectional GRU.
 
 Output: thrombus yes/no (threshold {section["threshold"]:.3f} on the calibrated probability, chosen for the highest
 Matthews coefficient of assessable pairs of validation patients), a site map, a map of missing perfusion, the phase of

@@ -71,6 +71,40 @@ def train_and_write(
     return out
 
 
+def average_and_write(
+    bundles: Sequence[str | Path],
+    validation: str | Path,
+    out: str | Path,
+    *,
+    report: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Average the maps branches of bundles that were trained apart, and write one bundle to ``out``.
+
+    The recurrent branch is that of the first. Threshold and mixture are chosen anew on ``validation``, prepared runs of
+    patients that no bundle was trained on.
+
+    Raises
+    ------
+    ValueError
+        When the networks differ in size, or the size of their input.
+    """
+    import torch
+
+    from ClaireDSALib.models.bundle import read_metadata
+
+    torch.set_num_threads(1)  # small pictures: more threads wait for each other
+    folders = [Path(one) for one in bundles]
+    sizes = {int(read_metadata(one)["sequence"]["size_px"]) for one in folders}
+    if len(sizes) != 1:
+        msg = f"only bundles with one input size can be averaged, not {sorted(sizes)} px"
+        raise ValueError(msg)
+    joined = SequenceNet.averaged([load_network(one) for one in folders])
+    held_out = list(load_examples(Path(validation)))
+    figures = finish(joined, held_out, Path(out), settings={}, size_px=sizes.pop())
+    report(f"validation: {json.dumps(figures.to_dict())}")
+    return Path(out)
+
+
 def finish(
     network: SequenceNet,
     validation: Sequence[SequenceExample],

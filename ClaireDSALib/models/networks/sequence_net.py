@@ -4,12 +4,15 @@ Two branches see one run. ``MapsNet`` sees the whole course as one picture of te
 much, how late) and predicts site and missing territory cell by cell before it says yes or no. ``FramesNet`` follows
 Mittmann et al. (IJCARS 2022): three neighbouring frames as channels of a small convolutional network, then a
 bidirectional GRU over time; it names the phases and gives a second opinion on the thrombus. Sizes, maps and dense
-supervision are our choices.
+supervision are our choices. Several ``MapsNet`` that were trained apart can be averaged, as the
+paper averages its folds.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -31,6 +34,8 @@ class SequenceNetConfig:
     frame_widths: tuple[int, int, int] = (16, 32, 64)
     course_inputs: int = 9
     hidden: int = 64
+    members: int = 1
+    """Networks of the maps branch whose outputs are averaged."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -96,11 +101,6 @@ class MapsNet(nn.Module):
         nn.init.constant_(self.territory_head.bias, -3.0)  # type: ignore[arg-type]  # most cells are perfused
 
     def forward(self, maps: Tensor) -> MapsOutput:
-        pooled, site, territory = self.pooled(maps)
-        return MapsOutput(self.thrombus_head(pooled)[:, 0], site, territory)
-
-    def pooled(self, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the verdict is read from (B, F), and the site and territory logits (B, S/4, S/4)."""
         x1 = self.down1(self.down0(maps))
         x2 = self.down2(x1)
         x3 = self.down3(x2)
@@ -110,7 +110,19 @@ class MapsNet(nn.Module):
         fine = self.mix(x1 + _doubled(self.side2(up)))
         site, territory = self.site_head(fine)[:, 0], self.territory_head(fine)[:, 0]
         pooled = [x4.mean((2, 3)), x4.amax((2, 3)), fine.mean((2, 3)), fine.amax((2, 3)), _evidence(site, territory)]
-        return torch.cat(pooled, 1), site, territory
+        return MapsOutput(self.thrombus_head(torch.cat(pooled, 1))[:, 0], site, territory)
+
+
+class MapsMean(nn.Module):
+    """Equal-weight mean of the logits of networks that were trained apart: ``forward((B, C, S, S)) -> MapsOutput``."""
+
+    def __init__(self, members: Sequence[MapsNet]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, maps: Tensor) -> MapsOutput:
+        outputs = [member(maps) for member in self.members]
+        return MapsOutput(*(torch.stack(same).mean(0) for same in zip(*outputs, strict=True)))
 
 
 class FramesNet(nn.Module):
@@ -157,10 +169,34 @@ class SequenceNet(nn.Module):
     def __init__(self, config: SequenceNetConfig | None = None) -> None:
         super().__init__()
         self.config = config or SequenceNetConfig()
-        self.maps = MapsNet(self.config.map_inputs, self.config.map_widths)
+        members = [MapsNet(self.config.map_inputs, self.config.map_widths) for _ in range(self.config.members)]
+        self.maps = members[0] if len(members) == 1 else MapsMean(members)
         self.frames = FramesNet(self.config.frame_widths, self.config.course_inputs, self.config.hidden)
         self.mix = nn.Parameter(torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0, 0.0]), requires_grad=False)
         """Weights of what :meth:`parts` returns, fitted after the training."""
+
+    @classmethod
+    def averaged(cls, networks: Sequence[SequenceNet]) -> SequenceNet:
+        """The maps branches of all networks, averaged, and the recurrent branch of the first.
+
+        Raises
+        ------
+        ValueError
+            When there is none, or their sizes differ.
+        """
+        if not networks or len({replace(one.config, members=1) for one in networks}) > 1:
+            msg = "only networks of one size can be averaged"
+            raise ValueError(msg)
+        members = [deepcopy(member) for one in networks for member in one.members]
+        joined = cls(replace(networks[0].config, members=len(members)))
+        joined.maps = members[0] if len(members) == 1 else MapsMean(members)
+        joined.frames = deepcopy(networks[0].frames)
+        return joined
+
+    @property
+    def members(self) -> list[MapsNet]:
+        """Networks of the maps branch."""
+        return list(self.maps.members) if isinstance(self.maps, MapsMean) else [self.maps]
 
     def forward(self, maps: Tensor, frames: Tensor, course: Tensor) -> SequenceOutput:
         whole = self.maps(maps[None])

@@ -17,10 +17,11 @@ from ClaireDSALib.training.sequence_bundle import write_sequence_bundle  # noqa:
 from ClaireDSALib.training.sequence_evaluate import best_threshold, mcc  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def a_network():
+@pytest.fixture(scope="module", params=[1, 2], ids=["one network", "the mean of two"])
+def a_network(request):
     torch.manual_seed(3)
-    network = SequenceNet(SequenceNetConfig(map_widths=(8, 8, 16, 16), frame_widths=(8, 8, 8), hidden=16))
+    config = SequenceNetConfig(map_widths=(8, 8, 16, 16), frame_widths=(8, 8, 8), hidden=16, members=request.param)
+    network = SequenceNet(config)
     for module in network.modules():  # an untouched batch norm outputs almost nothing and hides errors
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)

@@ -5,15 +5,18 @@ import json
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
+from ClaireDSALib.cli.main import app  # noqa: E402
 from ClaireDSALib.models.bundle import read_metadata  # noqa: E402
 from ClaireDSALib.models.networks.sequence_net import MapsOutput, SequenceNet, SequenceNetConfig  # noqa: E402
 from ClaireDSALib.training import sequence_fit  # noqa: E402
 from ClaireDSALib.training.roc import auc  # noqa: E402
+from ClaireDSALib.training.sequence_bundle import write_sequence_bundle  # noqa: E402
 from ClaireDSALib.training.sequence_cache import FeatureCache, features_of  # noqa: E402
-from ClaireDSALib.training.sequence_evaluate import evaluate  # noqa: E402
+from ClaireDSALib.training.sequence_evaluate import best_threshold, evaluate, fuse_pairs  # noqa: E402
 from ClaireDSALib.training.sequence_examples import (  # noqa: E402
     SequenceExample,
     load_examples,
@@ -138,10 +141,6 @@ def test_a_bundle_is_trained_and_measured_at_its_own_size_and_begins_where_anoth
 
 
 def test_a_start_is_refused_where_it_would_be_ignored(tmp_path):
-    from typer.testing import CliRunner
-
-    from ClaireDSALib.cli.main import app
-
     given = ["train", "thrombus", "--data", str(tmp_path), "--out", str(tmp_path / "o"), "--start", str(tmp_path)]
     for more in (["--folds", "5"], ["--variant", "ResNet18 + GRU"]):
         result = CliRunner().invoke(app, [*given, *more])
@@ -219,3 +218,53 @@ def test_batch_normalisation_keeps_its_statistics_from_where_the_settings_say(tm
     fit(examples, [], settings, tmp_path / "c.pt", network=network)
     last = torch.load(tmp_path / "c.pt", weights_only=True)["last"]
     assert int(last["maps.down0.1.num_batches_tracked"]) == round(until * 8)  # two batches an epoch
+
+
+def test_a_training_of_the_maps_alone_leaves_the_recurrent_branch(tmp_path):
+    examples = [_example(s, thrombus=s % 2 == 0, size=32) for s in range(8)]
+    network = SequenceNet(_SMALL)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    settings = SequenceFitSettings(epochs=2, batch_groups=4, frames_every=0)
+    after = fit(examples, examples, settings, tmp_path / "c.pt", network=network).state_dict()
+    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert any(name.startswith("maps.") for name in changed)
+    assert not any(name.startswith("frames.") for name in changed)
+
+
+def test_bundles_are_averaged_and_their_threshold_is_chosen_anew(tmp_path):
+    pytest.importorskip("onnx", reason="writing a bundle needs onnx")
+    (tmp_path / "runs").mkdir()
+    save_examples(tmp_path / "runs" / "a.npz", [_example(s, thrombus=s % 2 == 0) for s in range(12)])
+    networks = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        networks.append(SequenceNet(_SMALL).eval())
+        write_sequence_bundle(networks[-1], tmp_path / f"b{seed}", size_px=64, threshold=0.9, temperature=1.0)
+    bundles = [str(tmp_path / f"b{seed}") for seed in range(2)]
+    given = ["--validation", str(tmp_path / "runs"), "--out", str(tmp_path / "both")]
+    result = CliRunner().invoke(app, ["train", "average", *bundles, *given])
+    assert result.exit_code == 0, result.output
+    section = read_metadata(tmp_path / "both")["sequence"]
+    assert (section["size_px"], section["network"]["arguments"]["members"]) == (64, 2)
+    joined, examples = load_network(tmp_path / "both"), list(load_examples(tmp_path / "runs"))
+    found = predict(joined, examples, size_px=64)
+    apart = [predict(network, examples, size_px=64) for network in networks]
+    expected = np.mean([one.maps_logits for one in apart], 0)
+    np.testing.assert_allclose(found.maps_logits, expected, atol=1e-4)
+    np.testing.assert_allclose(found.frames_logits, apart[0].frames_logits, atol=1e-4)
+    pairs = fuse_pairs(examples, found.mixed(joined.mix.tolist()))
+    assert section["threshold"] == pytest.approx(best_threshold(pairs.truth, pairs.logits), abs=1e-3)
+
+
+def test_bundles_of_different_sizes_are_not_averaged(tmp_path):
+    pytest.importorskip("onnx", reason="writing a bundle needs onnx")
+    save_examples(tmp_path / "a.npz", [_example(s, thrombus=s % 2 == 0) for s in range(4)])
+    sizes = {"small": (_SMALL, 64), "fine": (_SMALL, 96), "wide": (dataclasses.replace(_SMALL, hidden=24), 64)}
+    for name, (config, size_px) in sizes.items():
+        write_sequence_bundle(SequenceNet(config), tmp_path / name, size_px=size_px, threshold=0.5, temperature=1.0)
+    for other, why in (("fine", "one input size can be averaged, not [64, 96] px"), ("wide", "networks of one size")):
+        given = ["--validation", str(tmp_path), "--out", str(tmp_path / "o")]
+        result = CliRunner().invoke(app, ["train", "average", str(tmp_path / "small"), str(tmp_path / other), *given])
+        assert result.exit_code == 1
+        assert why in result.output
+        assert not (tmp_path / "o").exists()
