@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 Segment = Callable[["VesselExample"], VesselProbabilities]
 
 FIGURES = ("dice", "cldice", "artery_dice", "vein_dice", "av_dice")
-GOOD_CONTRAST_TO_NOISE = 8.0
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,8 @@ class VesselFigures:
 def is_suitable(facts: dict[str, Any]) -> bool:
     """Whether a run is fit for vessel segmentation by its true properties.
 
-    The rules of the analysis on the truth: contrast, intracranial, AP or lateral, no severe motion. All runs of a set
-    can be subtracted.
+    The label rules of the analysis on the truth: contrast, intracranial, AP or lateral, no severe motion. The quality
+    grade, which the analysis asks too, is not asked here. All runs of a set can be subtracted.
     """
     labels = facts["labels"]
     return (
