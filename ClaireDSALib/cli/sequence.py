@@ -32,6 +32,10 @@ def train_thrombus(
     minutes: Annotated[float | None, typer.Option(help="Wall-clock budget of the training.")] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 40,
     learning_rate: Annotated[float | None, typer.Option(help="Largest step size; the network's own default.")] = None,
+    norm_until: Annotated[
+        float | None,
+        typer.Option(help="Share of the training with statistics of batches; 1, with --start 0.", min=0, max=1),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes that simulate.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     folds: Annotated[int, typer.Option(help="Cross-validate over this many folds of patients; 1 trains once.")] = 1,
@@ -50,12 +54,17 @@ def train_thrombus(
     if start is not None and (variant != "compact" or folds > 1):
         typer.echo("Refused: --start is for one training of the compact network, not --folds or --variant", err=True)
         raise typer.Exit(2)
+    if variant != "compact" and (maps_only or norm_until is not None):
+        typer.echo("Refused: --maps-only and --norm-until are for the compact network, not --variant", err=True)
+        raise typer.Exit(2)
     _simulate(data, patients, first_seed, workers, injections=injections, clots=clots)
     settings: dict[str, Any] = {"epochs": epochs, "device": device, "accumulate": accumulate}
     if minutes is not None:
         settings["budget_s"] = 60 * minutes
     if learning_rate is not None:
         settings["learning_rate"] = learning_rate
+    if norm_until is not None:
+        settings["norm_until"] = norm_until
     if maps_only:
         settings["frames_every"] = 0
     if variant != "compact" or folds > 1:

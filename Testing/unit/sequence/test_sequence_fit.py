@@ -148,6 +148,26 @@ def test_a_start_is_refused_where_it_would_be_ignored(tmp_path):
         assert "--start is for one training of the compact network" in result.output
 
 
+@pytest.mark.parametrize("option", [["--maps-only"], ["--norm-until", "0.3"]])
+def test_what_the_papers_networks_do_not_have_is_refused(tmp_path, option):
+    given = ["train", "thrombus", "--data", str(tmp_path), "--out", str(tmp_path / "o"), "--variant", "ResNet18 + GRU"]
+    result = CliRunner().invoke(app, [*given, "--folds", "5", *option])
+    assert result.exit_code == 2
+    assert "are for the compact network" in result.output
+
+
+def test_the_options_of_a_training_reach_the_bundle(tmp_path):
+    pytest.importorskip("onnx", reason="writing a bundle needs onnx")
+    (tmp_path / "runs").mkdir()
+    save_examples(tmp_path / "runs" / "4000000.npz", [_example(s, thrombus=s % 2 == 0) for s in range(4)])
+    given = ["--data", str(tmp_path / "runs"), "--validation", str(tmp_path / "runs"), "--out", str(tmp_path / "o")]
+    options = ["--patients", "1", "--epochs", "1", "--learning-rate", "0.004", "--norm-until", "0.3", "--maps-only"]
+    result = CliRunner().invoke(app, ["train", "thrombus", *given, *options])
+    assert result.exit_code == 0, result.output
+    settings = json.loads((tmp_path / "o" / "configs" / "train.json").read_text())["settings"]
+    assert (settings["learning_rate"], settings["norm_until"], settings["frames_every"]) == (0.004, 0.3, 0)
+
+
 def test_a_pair_is_judged_by_the_mean_of_its_views_and_unusable_runs_by_neither():
     truth = [True, True, False, False, True]
     examples = [
