@@ -27,9 +27,13 @@ def train_vessels(
         str,
         typer.Option(
             help="cascade (minutes on a CPU), unet (a GPU, or hours), or sequence: adds to the bundle in OUT a network "
-            "over the frames that tells arteries from veins."
+            "over the frames that tells arteries from veins; none: chooses thresholds and cleaning of the bundle in "
+            "OUT anew."
         ),
     ] = "cascade",
+    start: Annotated[
+        Path | None, typer.Option(help="unet: bundle whose weights the training begins with.", exists=True)
+    ] = None,
     minutes: Annotated[float | None, typer.Option(help="unet, sequence: wall-clock budget of the training.")] = None,
     steps: Annotated[int, typer.Option(help="unet, sequence: batches at most.")] = 6000,
     device: Annotated[str, typer.Option(help="unet: cpu or cuda.")] = "cpu",
@@ -38,13 +42,15 @@ def train_vessels(
     from ClaireDSALib.training.vessel_train import train_and_write
 
     _simulate(data, patients, first_seed, anatomy)
-    settings: dict[str, Any] = {} if network == "cascade" else {"steps": steps}
+    settings: dict[str, Any] = {} if network in ("cascade", "none") else {"steps": steps}
     if network == "unet":
         settings["device"] = device
-    if network != "cascade" and minutes is not None:
+    if settings and minutes is not None:
         settings["budget_s"] = 60 * minutes
     try:
-        folder = train_and_write(data, out, settings, network=network, report=lambda line: typer.echo(line, err=True))
+        folder = train_and_write(
+            data, out, settings, network=network, start=start, report=lambda line: typer.echo(line, err=True)
+        )
     except ValueError as error:
         typer.echo(f"Refused: {error}", err=True)
         raise typer.Exit(1) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,6 @@ from ClaireDSALib.models.weights import save_weights
 from ClaireDSALib.training.vessel_bundle import set_choices
 from ClaireDSALib.training.vessel_choices import THRESHOLDS, platt
 from ClaireDSALib.training.vessel_examples import VesselExample
-from ClaireDSALib.training.vessel_scores import dice
 
 STEP_FILE, DECODE_FILE = "models/artery_vein_step.onnx", "models/artery_vein_decode.onnx"
 WEIGHTS_FILE = "models/artery_vein.safetensors"
@@ -64,19 +63,19 @@ def add_artery_vein(network: CaveTemporalUNet, folder: Path, size_px: int) -> No
 
 
 def choose_artery_vein(folder: Path, validation: Sequence[VesselExample]) -> dict[str, Any]:
-    """Choose calibration, thresholds and the picture's say on validation runs, inside their true vessels.
+    """Choose calibration, thresholds and the picture's say on validation runs, inside the vessels that are found.
 
     Parameters
     ----------
     folder : Path
-        A bundle to which :func:`add_artery_vein` added the network.
+        A bundle to which :func:`add_artery_vein` added the network, with its other choices made.
     validation : sequence of VesselExample
         With frames.
 
     Returns
     -------
     dict
-        ``calibration``, ``thresholds``, ``picture_weight`` and ``dice`` of artery and vein inside the true vessels.
+        ``calibration``, ``thresholds``, ``picture_weight`` and ``dice`` of artery and vein.
 
     Raises
     ------
@@ -89,34 +88,69 @@ def choose_artery_vein(folder: Path, validation: Sequence[VesselExample]) -> dic
         raise ValueError(msg)
     entry = dict(read_metadata(folder)["vessels"]["artery_vein"]) | {"calibration": [[1.0, 0.0]] * 2}
     reader, segmenter = ArteryVeinReader(folder, entry), VesselSegmenter(folder)
-    logits = [_logit(_read(reader, one)) for one in usable]
-    pictures = [segmenter.segment(one.opacity.astype(np.float32), times=one.absolute_times()).maps for one in usable]
-    calibration, sequences, seen, truths = [], [], [], []
-    for channel in (0, 1):
-        values = [one[channel][run.truth[0]] for one, run in zip(logits, usable, strict=True)]
-        truths.append([run.truth[channel + 1][run.truth[0]] for run in usable])
-        slope, shift = platt(np.concatenate(values), np.concatenate(truths[-1]))
-        sequences.append([1 / (1 + np.exp(-(slope * one + shift))) for one in values])
-        seen.append([maps[channel + 1][run.truth[0]] for maps, run in zip(pictures, usable, strict=True)])
-        calibration.append([round(slope, 4), round(shift, 4)])
+    runs = [_inside(reader, segmenter, one) for one in usable]
+    calibration = [_calibrate(runs, channel) for channel in (0, 1)]
     options = []
     for weight in PICTURE_WEIGHTS:
-        found = [_best_threshold(*one, weight) for one in zip(sequences, seen, truths, strict=True)]
+        found = [_best_threshold(runs, channel, calibration[channel], weight) for channel in (0, 1)]
         options.append((float(np.mean([score for score, _ in found])), -weight, found))
     _, minus, found = max(options)
-    thresholds = [threshold for _, threshold in found]
-    chosen = {"calibration": calibration, "thresholds": thresholds, "picture_weight": abs(minus)}
+    chosen = {
+        "calibration": [[round(value, 4) for value in one] for one in calibration],
+        "thresholds": [threshold for _, threshold in found],
+        "picture_weight": abs(minus),
+    }
     set_choices(folder, artery_vein=entry | chosen)
     return chosen | {"dice": [round(score, 4) for score, _ in found]}
 
 
-def _best_threshold(sequences: Any, pictures: Any, truths: Any, weight: float) -> tuple[float, float]:
-    """Best mean Dice over runs of a weighted mean of probabilities, and the threshold that gives it."""
-    maps = [(1 - weight) * sequence + weight * picture for sequence, picture in zip(sequences, pictures, strict=True)]
-    return max(
-        (float(np.nanmean([dice(one >= t, truth) for one, truth in zip(maps, truths, strict=True)])), t)
-        for t in THRESHOLDS
+class _Inside(NamedTuple):
+    """One run in the N pixels that the bundle calls vessel; ``total`` counts all true ones of artery and vein."""
+
+    logits: npt.NDArray[np.float64]
+    """(2, N) of the network over the frames."""
+    picture: npt.NDArray[np.float32]
+    """(2, N) probabilities of the picture's network."""
+    truth: npt.NDArray[np.bool_]
+    """(2, N)."""
+    total: tuple[int, int]
+
+
+def _inside(reader: ArteryVeinReader, segmenter: VesselSegmenter, one: VesselExample) -> _Inside:
+    found = segmenter.segment(one.opacity.astype(np.float32), one.region, times=one.absolute_times())
+    vessels = found.mask("vessel")
+    truth = one.truth[1:]
+    total = (int(truth[0].sum()), int(truth[1].sum()))
+    return _Inside(_logit(_read(reader, one))[:, vessels], found.maps[1:, vessels], truth[:, vessels], total)
+
+
+def _calibrate(runs: Sequence[_Inside], channel: int) -> tuple[float, float]:
+    return platt(
+        np.concatenate([one.logits[channel] for one in runs]), np.concatenate([one.truth[channel] for one in runs])
     )
+
+
+def _best_threshold(
+    runs: Sequence[_Inside], channel: int, calibration: tuple[float, float], weight: float
+) -> tuple[float, float]:
+    """Best mean Dice over the runs that have the class, and the threshold that gives it; the lower one of equals."""
+    slope, shift = calibration
+    shown = [one for one in runs if one.total[channel]]
+    maps = [
+        (1 - weight) / (1 + np.exp(-(slope * one.logits[channel] + shift))) + weight * one.picture[channel]
+        for one in shown
+    ]
+
+    def mean_dice(threshold: float) -> float:
+        scores = []
+        for one, values in zip(shown, maps, strict=True):
+            found = values >= threshold
+            both = float((found & one.truth[channel]).sum())
+            scores.append(2 * both / (float(found.sum()) + one.total[channel]))
+        return float(np.mean(scores)) if scores else 0.0
+
+    score, minus = max((mean_dice(threshold), -threshold) for threshold in THRESHOLDS)
+    return score, -minus
 
 
 def export_step(network: CaveTemporalUNet, path: Path) -> None:

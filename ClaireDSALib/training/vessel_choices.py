@@ -47,7 +47,8 @@ class VesselChoices:
 def choose(logits: Sequence[npt.NDArray[np.floating]], examples: Sequence[VesselExample]) -> VesselChoices:
     """Calibrate, then take the thresholds and the cleaning with the best agreement.
 
-    Vessels: best mean of Dice and clDice. Arteries and veins: best Dice inside the vessel mask.
+    Vessels: best mean of Dice and clDice; the threshold is chosen again with the cleaning that it has. Arteries and
+    veins: best Dice inside the vessel mask.
 
     Parameters
     ----------
@@ -58,9 +59,10 @@ def choose(logits: Sequence[npt.NDArray[np.floating]], examples: Sequence[Vessel
     calibration = tuple(_platt(logits, examples, channel) for channel in range(len(CHANNELS)))
     maps = [_calibrated(one, calibration) for one in logits]
     shown = [(m, e) for m, e in zip(maps, examples, strict=True) if e.truth[0].any()]
-    threshold = _best(THRESHOLDS, lambda t: np.mean([_both(m[0] >= t, e) for m, e in shown]))
+    bare = _best(THRESHOLDS, lambda t: np.mean([_both(m[0] >= t, e) for m, e in shown]))
     grid = [Cleaning(smallest, seed) for smallest in SMALLEST for seed in SEEDS]
-    cleaning = _best(grid, lambda c: np.mean([_both(c.mask(m[0], threshold), e) for m, e in shown]))
+    cleaning = _best(grid, lambda c: np.mean([_both(c.mask(m[0], bare), e) for m, e in shown]))
+    threshold = _best(THRESHOLDS, lambda t: np.mean([_both(cleaning.mask(m[0], t), e) for m, e in shown]))
     masks = [cleaning.mask(m[0], threshold) for m, _ in shown]
     inside: list[float] = []
     for channel in (1, 2):

@@ -19,7 +19,9 @@ from ClaireDSALib.training.vessel_examples import VesselExample, load_examples
 
 _MOST_IN_VALIDATION = 12
 """Pictures looked at during training of a U-Net."""
-_MOST_FOR_CHOICES = 40
+_MOST_FOR_CHOICES = 120
+_MOST_OVER_TIME = 40
+"""Pictures looked at during training of a sequence network."""
 
 
 def train_and_write(
@@ -28,6 +30,7 @@ def train_and_write(
     settings: Mapping[str, Any] | None = None,
     *,
     network: str = "cascade",
+    start: str | Path | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Train on a set of :mod:`vessel_set` and write a bundle to ``out``; a U-Net's training is resumable.
@@ -38,33 +41,46 @@ def train_and_write(
     settings : mapping, optional
         Fields of :class:`~ClaireDSALib.training.vessel_pixels.PixelFitSettings` for a cascade, of
         :class:`~ClaireDSALib.training.vessel_fit.VesselFitSettings` for a U-Net; ``network`` overrides the argument.
-    network : "cascade", "unet" or "sequence"
+    network : "cascade", "unet", "sequence" or "none"
         A cascade takes minutes on a CPU; a U-Net wants a GPU or hours. "sequence" adds to the bundle in ``out`` the
         network over the frames that tells arteries from veins, with the settings of
-        :class:`~ClaireDSALib.training.vessel_sequence_fit.SequenceFitSettings`.
+        :class:`~ClaireDSALib.training.vessel_sequence_fit.SequenceFitSettings`. "none" trains nothing and chooses
+        calibration, thresholds and cleaning of the bundle in ``out`` anew.
+    start : str or Path, optional
+        Bundle with a U-Net whose weights a U-Net's training begins with.
     report : callable
 
     Raises
     ------
     ValueError
-        For another network, or a sequence network without the bundle it belongs to.
+        For another network, "sequence" and "none" without a bundle, or a start that is not for it.
     """
     import torch
 
     data, out, chosen = Path(data), Path(out), dict(settings or {})
     kind = str(chosen.pop("network", network))
+    if kind not in ("cascade", "unet", "sequence", "none"):
+        msg = f"unknown vessel network {kind!r}; there are cascade, unet and sequence, and none for new choices alone"
+        raise ValueError(msg)
+    if start is not None and kind != "unet":
+        msg = f"a training of {kind!r} cannot start from the weights of a bundle, a unet's can"
+        raise ValueError(msg)
+    if kind in ("sequence", "none") and not (out / "configs" / "metadata.json").is_file():
+        msg = f"{out} is no vessel bundle; train a cascade or a unet there first"
+        raise ValueError(msg)
     if kind == "sequence":
         return _add_sequence(data, out, chosen, report)
-    if kind not in ("cascade", "unet"):
-        msg = f"unknown vessel network {kind!r}; there are cascade, unet and sequence"
-        raise ValueError(msg)
+    if kind == "none":
+        return _choose_anew(data, out, report)
     if chosen.get("device", "cpu") == "cpu":
         torch.set_num_threads(1)
     train, validation = load_examples(data, "train"), load_examples(data, "validation")
     report(f"{len(train)} runs to train on, {len(validation)} to validate")
-    trained = (
-        _fit_cascade(train, chosen, report) if kind == "cascade" else _fit_unet(train, validation, chosen, out, report)
-    )
+    if kind == "cascade":
+        trained: VesselCascade | VesselNet = _fit_cascade(train, chosen, report)
+    else:
+        begin = None if start is None else load_unet(Path(start))
+        trained = _fit_unet(train, validation, chosen, out, begin, report)
     write_vessel_bundle(trained, out, training={"network": kind, **chosen})
     made = choose_for(out, validation)
     report(f"validation: Dice {made.dice:.3f}, clDice {made.cldice:.3f}, thresholds {made.thresholds}")
@@ -84,13 +100,15 @@ def _fit_unet(
     validation: Sequence[VesselExample],
     settings: dict[str, Any],
     out: Path,
+    begin: VesselNet | None,
     report: Callable[[str], None],
 ) -> VesselNet:
     from ClaireDSALib.training.vessel_fit import VesselFitSettings, fit
 
     suitable = [one for one in validation if is_suitable(one.facts or {}) and one.truth[0].any()]
     shown = _spread(suitable, _MOST_IN_VALIDATION)
-    unet = VesselNet(tuple(settings.pop("channels", CHANNELS)), in_channels=len(INPUTS[-1]))
+    channels = tuple(settings.pop("channels", CHANNELS))
+    unet = begin or VesselNet(channels, in_channels=len(INPUTS[-1]))
     fit(train, shown, VesselFitSettings(**settings), out.with_suffix(".checkpoint.pt"), network=unet, report=report)
     return unet.cpu()
 
@@ -102,9 +120,6 @@ def _add_sequence(data: Path, out: Path, settings: dict[str, Any], report: Calla
     from ClaireDSALib.training.vessel_sequence_fit import SHRINK, SequenceFitSettings, fit_sequence, small
     from ClaireDSALib.training.vessel_set import SEQUENCE_PX
 
-    if not (out / "configs" / "metadata.json").is_file():
-        msg = f"{out} is no vessel bundle; train a cascade or a unet there first, the sequence network is added to it"
-        raise ValueError(msg)
     torch.set_num_threads(1)
     parts = []
     for split in ("train", "validation"):
@@ -113,12 +128,44 @@ def _add_sequence(data: Path, out: Path, settings: dict[str, Any], report: Calla
         parts.append([one for one in still if one.truth[0].any()])
     train, validation = parts
     report(f"{len(train)} runs with frames to train on, {len(validation)} to validate")
-    shown = [small(one) for one in _spread(validation, _MOST_FOR_CHOICES)]
+    shown = [small(one) for one in _spread(validation, _MOST_OVER_TIME)]
     checkpoint = out.with_suffix(".sequence.pt")
     trained = fit_sequence(list(map(small, train)), shown, SequenceFitSettings(**settings), checkpoint, report=report)
     add_artery_vein(trained, out, SEQUENCE_PX // SHRINK)
     report(f"validation: {choose_artery_vein(out, validation)}")
     return out
+
+
+def _choose_anew(data: Path, out: Path, report: Callable[[str], None]) -> Path:
+    from ClaireDSALib.training.artery_vein_bundle import choose_artery_vein
+
+    validation = [one for one in load_examples(data, "validation", frames=True) if is_suitable(one.facts or {})]
+    made = choose_for(out, validation)
+    report(f"{len(validation)} suitable runs: Dice {made.dice:.3f}, clDice {made.cldice:.3f}, {made.to_dict()}")
+    if VesselSegmenter(out).artery_vein is not None:
+        report(f"arteries and veins: {choose_artery_vein(out, validation)}")
+    return out
+
+
+def load_unet(bundle: Path) -> VesselNet:
+    """The U-Net of a vessel bundle with its weights.
+
+    Raises
+    ------
+    ValueError
+        When the bundle holds another network.
+    """
+    from ClaireDSALib.models.bundle import read_metadata
+    from ClaireDSALib.models.weights import load_weights
+
+    section = read_metadata(bundle)["vessels"]
+    if section["network"]["type"] != VesselNet.__name__:
+        msg = f"{bundle} holds a {section['network']['type']}, not a U-Net"
+        raise ValueError(msg)
+    arguments = section["network"]["arguments"]
+    network = VesselNet(tuple(arguments["channels"]), in_channels=int(arguments["in_channels"]))
+    load_weights(network, bundle / section["weights"])
+    return network
 
 
 def choose_for(bundle: Path, validation: Sequence[VesselExample]) -> VesselChoices:

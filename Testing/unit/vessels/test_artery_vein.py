@@ -17,7 +17,13 @@ from ClaireDSALib.models.networks.cave import CaveTemporalUNet  # noqa: E402
 from ClaireDSALib.models.networks.vessel_net import VesselNet  # noqa: E402
 from ClaireDSALib.models.vessel_segmenter import VesselSegmenter  # noqa: E402
 from ClaireDSALib.models.vessel_sequence import early_and_late_of_run, one_per_second, parts_and_samples  # noqa: E402
-from ClaireDSALib.training.artery_vein_bundle import add_artery_vein, choose_artery_vein  # noqa: E402
+from ClaireDSALib.training import vessel_train  # noqa: E402
+from ClaireDSALib.training.artery_vein_bundle import (  # noqa: E402
+    _best_threshold,
+    _Inside,
+    add_artery_vein,
+    choose_artery_vein,
+)
 from ClaireDSALib.training.vessel_bundle import set_choices, write_vessel_bundle  # noqa: E402
 from ClaireDSALib.training.vessel_compare import (  # noqa: E402
     AS_USED,
@@ -29,6 +35,7 @@ from ClaireDSALib.training.vessel_compare import (  # noqa: E402
 )
 from ClaireDSALib.training.vessel_evaluate import score_runs, with_bundle  # noqa: E402
 from ClaireDSALib.training.vessel_examples import VesselExample  # noqa: E402
+from ClaireDSALib.training.vessel_fit import VesselFitSettings, fit  # noqa: E402
 from ClaireDSALib.training.vessel_sequence_fit import (  # noqa: E402
     SequenceFitSettings,
     SequencePictures,
@@ -85,6 +92,16 @@ def the_bundle(a_network, tmp_path_factory):
     write_vessel_bundle(VesselNet((4, 8, 8, 8, 8, 4), in_channels=3).eval(), folder)
     add_artery_vein(a_network, folder, 48)
     return folder
+
+
+@pytest.fixture(scope="module")
+def a_unet(tmp_path_factory):
+    """A network that sees the bars."""
+    torch.manual_seed(0)
+    settings = VesselFitSettings(steps=60, batch=4, patch_px=64, learning_rate=1e-2, validate_every=60, half=False)
+    checkpoint = tmp_path_factory.mktemp("unet") / "c.pt"
+    shown = [_example(s) for s in range(300, 303)]
+    return fit([_example(s) for s in range(12)], shown, settings, checkpoint, network=VesselNet((4, 8, 8, 8, 8, 4)))
 
 
 def _reader(folder):
@@ -169,7 +186,7 @@ def test_parts_and_samples_are_those_of_their_own_and_cost_each_frame_once():
     np.testing.assert_allclose(samples[2], direct[2].reshape(20, 2, 25, 2).mean((1, 3)), atol=1e-5)
 
 
-def test_what_fills_first_is_learnt_and_thresholds_are_chosen(tmp_path):
+def test_what_fills_first_is_learnt_and_thresholds_are_chosen(a_unet, tmp_path):
     train, held_out = ([_example(s) for s in seeds] for seeds in (range(24), range(100, 106)))
     torch.manual_seed(0)
     settings = SequenceFitSettings(steps=90, batch=4, crop_px=32, learning_rate=2e-2, validate_every=45)
@@ -183,7 +200,7 @@ def test_what_fills_first_is_learnt_and_thresholds_are_chosen(tmp_path):
     assert len(told) == 2
 
     folder = tmp_path / "bundle"
-    write_vessel_bundle(VesselNet((4, 8, 8, 8, 8, 4), in_channels=3).eval(), folder)
+    write_vessel_bundle(a_unet, folder)
     add_artery_vein(network, folder, 32)
     made = choose_artery_vein(folder, held_out)
     assert min(made["dice"]) > 0.8
@@ -191,6 +208,41 @@ def test_what_fills_first_is_learnt_and_thresholds_are_chosen(tmp_path):
     assert _entry(folder)["calibration"] != [[1.0, 0.0]] * 2
     with pytest.raises(ValueError, match="frames and vessels"):
         choose_artery_vein(folder, [])
+
+
+def test_what_is_chosen_counts_vessels_that_were_not_found():
+    logits, picture = np.array([[3.0, -1.0, -3.0]]), np.array([[0.9, 0.4, 0.1]], np.float32)
+    truth = np.array([[True, True, False]])
+    run = _Inside(logits, picture, truth, (2, 0))
+    score, threshold = _best_threshold([run], 0, (1.0, 0.0), 0.0)
+    assert (score, threshold) == (1.0, 0.2)
+    score, _ = _best_threshold([run._replace(total=(4, 0))], 0, (1.0, 0.0), 0.0)  # two more outside the mask
+    assert score == pytest.approx(2 * 2 / (2 + 4))
+    assert _best_threshold([run], 0, (1.0, 0.0), 1.0) == (1.0, 0.2)
+    assert _best_threshold([run], 0, (1.0, -2.0), 0.0)[0] == pytest.approx(2 / 3)  # one of two, at any threshold
+    assert _best_threshold([run._replace(total=(0, 0))], 0, (1.0, 0.0), 0.0)[0] == 0.0
+
+
+def test_choices_are_made_anew_without_training(a_unet, a_network, tmp_path, monkeypatch):
+    the_bundle, folder, other = tmp_path / "before", tmp_path / "bundle", _example(200)
+    write_vessel_bundle(a_unet, the_bundle)
+    add_artery_vein(a_network, the_bundle, 48)
+    shutil.copytree(the_bundle, folder)
+    set_choices(folder, thresholds=[0.9, 0.9, 0.9], cleaning={"smallest_fraction": 0.5, "seed": 0.99})
+    unfit = dataclasses.replace(other, facts=other.facts | {"motion": "severe"})
+    monkeypatch.setattr(vessel_train, "load_examples", lambda *_, **__: [_example(s) for s in range(6)] + [unfit])
+    told: list[str] = []
+    train_and_write(tmp_path, folder, network="none", report=told.append)
+    before, after = (read_metadata(one)["vessels"] for one in (the_bundle, folder))
+    assert told[0].startswith("6 suitable runs: ")
+    assert after["thresholds"] != [0.9, 0.9, 0.9]
+    assert after["cleaning"] != {"smallest_fraction": 0.5, "seed": 0.99}
+    assert after["artery_vein"]["calibration"] != before["artery_vein"]["calibration"]
+    for name in (before["weights"], before["artery_vein"]["weights"]):
+        assert (folder / name).read_bytes() == (the_bundle / name).read_bytes()
+    for kind in ("none", "sequence"):
+        with pytest.raises(ValueError, match="is no vessel bundle"):
+            train_and_write(tmp_path, tmp_path / "nothing", network=kind)
 
 
 def test_what_the_frames_add_is_measured_on_the_runs_that_have_them(the_bundle):
@@ -212,11 +264,6 @@ def test_what_the_frames_add_is_measured_on_the_runs_that_have_them(the_bundle):
 
 def _dices(runs):
     return np.array([(run.dice, run.artery_dice, run.vein_dice) for run in runs])
-
-
-def test_a_sequence_network_needs_the_bundle_it_belongs_to(tmp_path):
-    with pytest.raises(ValueError, match="is no vessel bundle"):
-        train_and_write(tmp_path, tmp_path / "nothing", network="sequence")
 
 
 def test_the_picture_has_the_say_it_was_given(tmp_path):

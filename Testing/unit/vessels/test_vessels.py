@@ -17,7 +17,7 @@ from ClaireDSALib.models.vessel_segmenter import CHANNELS, VesselProbabilities, 
 from ClaireDSALib.training.vessel_bundle import set_choices, write_vessel_bundle  # noqa: E402
 from ClaireDSALib.training.vessel_examples import VesselExample  # noqa: E402
 from ClaireDSALib.training.vessel_fit import VesselFitSettings, fit, mean_dice  # noqa: E402
-from ClaireDSALib.training.vessel_train import choose_for  # noqa: E402
+from ClaireDSALib.training.vessel_train import choose_for, load_unet, train_and_write  # noqa: E402
 
 _SUITABLE = {"contrast_fluid": "present", "region": "intracranial", "projection": "ap"}
 TINY = (4, 8, 8, 8, 8, 4)
@@ -179,3 +179,12 @@ def test_training_learns_vessels_and_tells_arteries_from_veins_by_their_time(tmp
     assert made.dice > 0.7
     with pytest.raises(ValueError, match="no entries"):
         set_choices(tmp_path / "learnt", colour="red")
+
+
+def test_a_training_begins_with_the_weights_of_a_bundle(the_bundle, a_network, tmp_path):
+    begun = load_unet(the_bundle)
+    assert (begun.channels, begun.in_channels) == (a_network.channels, a_network.in_channels)
+    for name, weight in a_network.named_parameters():
+        torch.testing.assert_close(begun.get_parameter(name), weight, atol=2e-3, rtol=1e-3)
+    with pytest.raises(ValueError, match="'cascade' cannot start"):
+        train_and_write(tmp_path, tmp_path / "o", network="cascade", start=the_bundle)
