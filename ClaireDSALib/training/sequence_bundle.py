@@ -25,6 +25,7 @@ from ClaireDSALib.models.sequence_maps import CHANNELS
 from ClaireDSALib.models.weights import save_weights
 
 _CHANGELOG = {
+    "0.5.0": "mean of two networks over temporal maps: that of 0.3.0, and that of 0.4.0 trained on with 1,412 patients",
     "0.4.0": "verdict of pairs learnt, batch normalisation kept, bent heads, 754 more patients",
     "0.3.0": "ten times as many patients, temporal maps at 160 px instead of 96",
     "0.2.0": "temporal maps of the whole run with dense supervision beside the recurrent branch; more patients",
@@ -39,7 +40,7 @@ def write_sequence_bundle(
     size_px: int,
     threshold: float,
     temperature: float,
-    version: str = "0.4.0",
+    version: str = "0.5.0",
     training: Mapping[str, Any] | None = None,
     phase_training: Mapping[str, Any] | None = None,
 ) -> None:

@@ -1,5 +1,6 @@
 """Figures of known outputs, and a card that says what they fall short of."""
 
+import dataclasses
 import json
 from dataclasses import replace
 
@@ -124,9 +125,20 @@ def test_the_card_names_the_goals_that_are_not_reached(examples):
     logits = [3.0, 1.0, -2.0, -2.0, -2.0, -1.0, -1.0, 3.0, -2.0, -2.0, -1.0, -1.0]
     found = evaluate(examples, _outputs(logits), temperature=1.0, threshold=0.5)
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["auc_by_site"]["M2"] is None
-    metadata = {"name": "N", "version": "1", "description": "D.", "sequence": {"size_px": 96, "threshold": 0.5}}
-    card = sequence_card(metadata, found, command="measure", training_command="train", notes="")
-    assert "Goals not reached: AUC, pair" in card
+    section = {"size_px": 96, "threshold": 0.5, "network": {"arguments": {"members": 2}}}
+    metadata = {"name": "N", "version": "1", "description": "D.", "sequence": section}
+    given = {"command": "measure", "training_command": "train", "notes": ""}
+    card = sequence_card(metadata, found, **given)
+    assert "Goals not reached on all assessable pairs: AUC, pair" in card
+    assert "which the goals do not name: AUC, pair" in card
+    assert "the mean of 2 networks" in card
+    good = dataclasses.replace(found.assessable, auc_pair=(0.98, 0.97, 0.99), mcc_pair=0.81)
+    sites = dataclasses.replace(found, site_hits=(0.9, 20), phase_accuracy=0.95, without_pca=good)
+    assert "which the goals do not name, all are reached." in sequence_card(metadata, sites, **given)
+    every = dataclasses.replace(sites, assessable=good)
+    assert "All goals for simulated runs are reached." in sequence_card(metadata, every, **given)
+    alone = sequence_card(metadata | {"sequence": section | {"network": {"arguments": {}}}}, found, **given)
+    assert "networks that were trained apart" not in alone
     assert "phase 1.0" not in card
     assert "simulated" in card
     assert "| M3 | 1 | 0.00 | 0.333 | 1 | 0.00 |" in card
