@@ -23,7 +23,12 @@ _COMMANDS = {"command": "the measuring command", "training_command": "the traini
 _SECTIONS = {
     "vessels": {"thresholds": [0.5, 0.4, 0.3], "cleaning": {"smallest_fraction": 1e-4, "seed": 0.5},
                 "work_px": [256, 512]},
-    "sequence": {"size_px": 64, "threshold": 0.5, "phases": ["non_contrast", "arterial"]},
+    "sequence": {
+        "size_px": 64,
+        "threshold": 0.5,
+        "phases": ["non_contrast", "arterial"],
+        "network": {"arguments": {}},
+    },
     "quality": {"temperature": 1.0, "threshold": 0.5, "network": {"arguments": {}}},
 }  # fmt: skip
 
