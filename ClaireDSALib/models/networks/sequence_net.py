@@ -4,14 +4,13 @@ Two branches see one run. ``MapsNet`` sees the whole course as one picture of te
 much, how late) and predicts site and missing territory cell by cell before it says yes or no. ``FramesNet`` follows
 Mittmann et al. (IJCARS 2022): three neighbouring frames as channels of a small convolutional network, then a
 bidirectional GRU over time; it names the phases and gives a second opinion on the thrombus. Sizes, maps and dense
-supervision are our choices. Several ``MapsNet`` that were trained apart can be averaged, as the
-paper averages its folds.
+supervision are our choices. Several ``MapsNet`` that were trained apart can be averaged, as the paper
+averages its folds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
@@ -187,10 +186,11 @@ class SequenceNet(nn.Module):
         if not networks or len({replace(one.config, members=1) for one in networks}) > 1:
             msg = "only networks of one size can be averaged"
             raise ValueError(msg)
-        members = [deepcopy(member) for one in networks for member in one.members]
+        members = [member for one in networks for member in one.members]
         joined = cls(replace(networks[0].config, members=len(members)))
-        joined.maps = members[0] if len(members) == 1 else MapsMean(members)
-        joined.frames = deepcopy(networks[0].frames)
+        for copy, member in zip(joined.members, members, strict=True):
+            copy.load_state_dict(member.state_dict())
+        joined.frames.load_state_dict(networks[0].frames.state_dict())
         return joined
 
     @property
