@@ -105,8 +105,7 @@ def _fit_unet(
 ) -> VesselNet:
     from ClaireDSALib.training.vessel_fit import VesselFitSettings, fit
 
-    suitable = [one for one in validation if is_suitable(one.facts or {}) and one.truth[0].any()]
-    shown = _spread(suitable, _MOST_IN_VALIDATION)
+    shown = _spread([one for one in _suitable(validation) if one.truth[0].any()], _MOST_IN_VALIDATION)
     channels = tuple(settings.pop("channels", CHANNELS))
     unet = begin or VesselNet(channels, in_channels=len(INPUTS[-1]))
     fit(train, shown, VesselFitSettings(**settings), out.with_suffix(".checkpoint.pt"), network=unet, report=report)
@@ -132,14 +131,14 @@ def _add_sequence(data: Path, out: Path, settings: dict[str, Any], report: Calla
     checkpoint = out.with_suffix(".sequence.pt")
     trained = fit_sequence(list(map(small, train)), shown, SequenceFitSettings(**settings), checkpoint, report=report)
     add_artery_vein(trained, out, SEQUENCE_PX // SHRINK)
-    report(f"validation: {choose_artery_vein(out, validation)}")
+    report(f"validation: {choose_artery_vein(out, _suitable(validation))}")
     return out
 
 
 def _choose_anew(data: Path, out: Path, report: Callable[[str], None]) -> Path:
     from ClaireDSALib.training.artery_vein_bundle import choose_artery_vein
 
-    validation = [one for one in load_examples(data, "validation", frames=True) if is_suitable(one.facts or {})]
+    validation = _suitable(load_examples(data, "validation", frames=True))
     made = choose_for(out, validation)
     report(f"{len(validation)} suitable runs: Dice {made.dice:.3f}, clDice {made.cldice:.3f}, {made.to_dict()}")
     if VesselSegmenter(out).artery_vein is not None:
@@ -169,8 +168,8 @@ def load_unet(bundle: Path) -> VesselNet:
 
 
 def choose_for(bundle: Path, validation: Sequence[VesselExample]) -> VesselChoices:
-    """Choose calibration, thresholds and cleaning on validation runs without severe motion, and write them down."""
-    kept = _spread([one for one in validation if (one.facts or {}).get("motion") != "severe"], _MOST_FOR_CHOICES)
+    """Choose calibration, thresholds and cleaning on suitable validation runs, and write them down."""
+    kept = _spread(_suitable(validation), _MOST_FOR_CHOICES)
     set_choices(bundle, calibration=[[1.0, 0.0]] * 3)
     made = choose(raw_logits(VesselSegmenter(bundle), kept), kept)
     set_choices(bundle, **made.to_dict())
@@ -185,6 +184,11 @@ def raw_logits(segmenter: VesselSegmenter, examples: Sequence[VesselExample]) ->
         maps = np.clip(maps.astype(np.float64), 1e-7, 1 - 1e-7)
         found.append(np.log(maps / (1 - maps)).astype(np.float16))
     return found
+
+
+def _suitable(examples: Sequence[VesselExample]) -> list[VesselExample]:
+    """Those that the analysis would segment, by their true properties."""
+    return [one for one in examples if is_suitable(one.facts or {})]
 
 
 def _spread(examples: Sequence[VesselExample], most: int) -> list[VesselExample]:
