@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from ClaireDSALib.dsa.decode_stream import worker_count
+from ClaireDSALib.dsa.threads import work_beside
 from ClaireDSALib.pipeline.progress import CancelCheck, Progress, ProgressCallback
 
 Item = TypeVar("Item")
@@ -45,7 +46,7 @@ def side_by_side(
     def cancelled() -> bool:
         return stop.is_set() or cancel()
 
-    with ThreadPoolExecutor(n_workers, thread_name_prefix="run") as pool:
+    with ThreadPoolExecutor(n_workers, "run", initializer=work_beside, initargs=(n_workers - 1,)) as pool:
         futures = [pool.submit(work, item, cancelled) for item in items]
         try:
             for future in futures:

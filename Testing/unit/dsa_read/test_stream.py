@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from ClaireDSALib.dsa.decode_errors import DecodeError
 from ClaireDSALib.dsa.decode_stream import for_each_frame, iter_frames, reduce_frames
 from ClaireDSALib.dsa.read import read
 from ClaireDSALib.dsa.series import DsaSeries
-from ClaireDSALib.dsa.threads import THREADS_VARIABLE, thread_budget
+from ClaireDSALib.dsa.threads import THREADS_VARIABLE, thread_budget, work_beside
 from Testing.unit.dsa_read import dicom_builder as build
 
 
@@ -79,6 +80,15 @@ def test_a_process_that_shares_the_cores_decodes_with_its_share(monkeypatch):
     assert threads == {threading.current_thread()}
     monkeypatch.setenv(THREADS_VARIABLE, "3")
     assert thread_budget() == 3
+
+
+def test_a_thread_that_works_beside_others_takes_its_part(monkeypatch):
+    monkeypatch.setenv(THREADS_VARIABLE, "5")
+    with ThreadPoolExecutor(1, initializer=work_beside, initargs=(1,)) as pool:
+        assert pool.submit(thread_budget).result() == 2
+    assert thread_budget() == 5, "other threads are not concerned"
+    with ThreadPoolExecutor(1, initializer=work_beside, initargs=(7,)) as pool:
+        assert pool.submit(thread_budget).result() == 1, "one thread is the least"
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])

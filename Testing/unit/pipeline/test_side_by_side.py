@@ -9,9 +9,10 @@ import pytest
 
 from ClaireDSALib.dsa import frame_memory
 from ClaireDSALib.dsa.series import DsaSeries, Intensity
+from ClaireDSALib.dsa.threads import THREADS_VARIABLE, thread_budget
 from ClaireDSALib.pipeline.analyze import analyze
 from ClaireDSALib.pipeline.model_set import ModelSet
-from ClaireDSALib.pipeline.progress import Cancelled
+from ClaireDSALib.pipeline.progress import Cancelled, never_cancel
 from ClaireDSALib.pipeline.settings import Settings
 from ClaireDSALib.pipeline.side_by_side import side_by_side
 from Testing.unit.dsa_physics.conftest import CountingFrames
@@ -143,3 +144,10 @@ def test_a_model_asked_for_by_two_threads_is_loaded_once():
         thread.join()
     assert loaded == ["b"]
     assert [record.task for record in models.records()] == ["labels"]
+
+
+def test_each_takes_its_part_of_the_cores(monkeypatch):
+    monkeypatch.setenv(THREADS_VARIABLE, "8")
+    assert list(side_by_side(lambda item, cancel: thread_budget(), [1, 2, 3], never_cancel, most=2)) == [4, 4, 4]
+    assert list(side_by_side(lambda item, cancel: thread_budget(), [1], never_cancel)) == [8]
+    assert thread_budget() == 8
