@@ -144,9 +144,8 @@ class VesselSegmenter:
         ImageRefusedError
             For a picture that cannot be segmented.
         """
-        logits = np.mean([self._logits(opacity, valid_region, times, scale) for scale in self._scales], axis=0)
-        slope, shift = (self._calibration[:, k, None, None] for k in (0, 1))
-        maps = 1.0 / (1.0 + np.exp(-np.clip(slope * logits + shift, -30, 30)))
+        shown = [self._logits(opacity, valid_region, times, scale) for scale in self._scales]
+        maps = self._calibrated(shown[0] if len(shown) == 1 else np.mean(shown, axis=0))
         thresholds = self.thresholds
         if self.artery_vein is not None and samples is not None:
             told = self.artery_vein.read(samples, strongest_opacity(opacity), maps.shape[1:])
@@ -154,7 +153,7 @@ class VesselSegmenter:
             thresholds = (thresholds[0], *self.artery_vein.thresholds)
         if valid_region is not None:
             maps[:, ~valid_region] = 0.0
-        return VesselProbabilities(maps.astype(np.float32), thresholds, self.cleaning)
+        return VesselProbabilities(maps, thresholds, self.cleaning)
 
     def segment_run(
         self,
@@ -192,6 +191,14 @@ class VesselSegmenter:
         if len(self.inputs) > 1 + len(times):
             times = course_of_run(frames, times_s, times)
         return self.segment(opacity, valid_region, times=times, samples=samples)
+
+    def _calibrated(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Probabilities in place of logits, a channel at a time: what is held once need not be held five times."""
+        for one, (slope, shift) in zip(logits, self._calibration, strict=True):
+            np.add(np.multiply(one, -slope, out=one), -shift, out=one)
+            np.exp(np.clip(one, -30, 30, out=one), out=one)
+            np.reciprocal(np.add(one, 1, out=one), out=one)
+        return logits
 
     def _logits(
         self,

@@ -180,7 +180,7 @@ BENCHMARKS = (
         "time and perfusion maps on the CPU; models warm",
         _prepare,
         (
-            Contender("claire-dsa", ours, ("onnxruntime", "skimage.filters"), 2),
+            Contender("claire-dsa", ours, ("onnxruntime", "skimage.filters"), 5),
             Contender("the naive way", naive, _NAIVE_IMPORTS, 1),
             Contender("naive, labels at 224 px", naive_small, _NAIVE_IMPORTS, 1),
         ),

@@ -37,6 +37,21 @@ def test_interpolated_places_are_numpys(dtype):
         assert quantile(values, percent / 100) == np.quantile(values, percent / 100)
 
 
+@pytest.mark.parametrize("large", [0, 1])
+def test_high_quantiles_are_numpys_where_every_sixteenth_value_misleads(large):
+    values = np.random.default_rng(large).normal(size=60_000).astype(np.float32)
+    values[large::16] += 100  # all values that the bound is guessed from are large, or none of them
+    for percent in (90, 94, 97, 99.5, 99.99):
+        assert percentile(values, percent) == np.percentile(values, percent)
+    assert percentile(np.zeros(60_000, np.float32), 99.5) == 0.0
+
+
+def test_one_value_of_many_that_is_no_number_is_noticed():
+    values = np.random.default_rng(0).normal(size=60_000).astype(np.float32)
+    values[12_345] = np.nan
+    assert np.isnan(percentile(values, 99.5))
+
+
 @pytest.mark.parametrize("n", [4, 5])
 @pytest.mark.parametrize("at", [0, 3])
 def test_what_is_no_number_gives_no_number(n, at):
