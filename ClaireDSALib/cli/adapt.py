@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ClaireDSALib.cli.console import BAD_USAGE, NOTHING_USABLE, complain, say, say_json
+from ClaireDSALib.cli.console import BAD_USAGE, NOTHING_USABLE, complain, refusing, say, say_json
 from ClaireDSALib.dsa.strict_json import read_object
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def adapt(
     if objective:
         _published(objective, source, target, target_labels, out, config)
         return
-    try:
+    with refusing(OSError, ValueError, TypeError):
         settings = _settings(preset, config, minutes)
         parent, load = _parent(bundle, yes, source, method)
         data = _data(load, source, target, target_labels, test)
@@ -86,9 +86,6 @@ def adapt(
             sources={"source": source.name, "target": target.name},
             report=complain,
         )
-    except (OSError, ValueError, TypeError) as error:
-        complain(f"Refused: {error}")
-        raise typer.Exit(NOTHING_USABLE) from error
     _show(found, as_json)
     if not found.accepted:
         raise typer.Exit(REFUSED)
@@ -98,10 +95,8 @@ def open_known(bundle: str, yes: bool) -> Bundle:
     """Open a label bundle by name or folder; leaves with a sentence when it is unknown or wrong."""
     from ClaireDSALib.models.bundle import open_bundle
 
-    try:
+    with refusing(ValueError, KeyError):
         opened = open_bundle(_folder_of(bundle))
-    except (ValueError, KeyError) as error:
-        _refuse(error)
     _check_known(opened.name, opened.sha256, yes)
     return opened
 
@@ -142,11 +137,6 @@ def _check_known(name: str, sha256: str, yes: bool) -> None:
     if not yes and sha256 not in load_catalogue().known_hashes:
         complain(f"Refused: bundle {name!r} is not in the catalogue; add it, or say --yes if you trust it")
         raise typer.Exit(NOTHING_USABLE)
-
-
-def _refuse(error: Exception) -> NoReturn:
-    complain(f"Refused: {error.args[0] if error.args else error}")
-    raise typer.Exit(NOTHING_USABLE) from error
 
 
 def _parent(bundle: str, yes: bool, source: Path, method: str) -> tuple[Parent, Callable[[Path], Site]]:
@@ -194,13 +184,10 @@ def _published(
     if target_labels is None:
         complain("Refused: --objective needs --target-labels, because target validation chooses the epoch")
         raise typer.Exit(BAD_USAGE)
-    try:
+    with refusing(OSError, ValueError, TypeError):
         known, there = (load_objective(p, objective, size_px=PUBLISHED_CACHE_PX) for p in (source, target))
         labelled, _ = with_labels(there, target_labels)
         found = train_objective(known, labelled, out, settings=_settings("published", config, None), report=complain)
-    except (OSError, ValueError, TypeError) as error:
-        complain(f"Refused: {error}")
-        raise typer.Exit(NOTHING_USABLE) from error
     say_json({key: value for key, value in found.items() if key != "history"})
 
 

@@ -29,6 +29,27 @@ def complain(text: str) -> None:
     typer.echo(text, err=True)
 
 
+@contextmanager
+def refusing(*kinds: type[Exception], code: int = NOTHING_USABLE, about: object = None) -> Iterator[None]:
+    """Make one sentence and an exit code of what the library refuses.
+
+    Parameters
+    ----------
+    *kinds : exception types
+        What counts as a refusal; anything else goes on.
+    code : int
+        Exit code.
+    about : object, optional
+        Said before the sentence.
+    """
+    try:
+        yield
+    except kinds as error:
+        text = error.args[0] if isinstance(error, KeyError) and error.args else error  # str(KeyError) adds quotes
+        complain(f"Refused: {text}" if about is None else f"Refused: {about}: {text}")
+        raise typer.Exit(code) from error
+
+
 def say_json(data: Any) -> None:
     """Print JSON for programs."""
     typer.echo(json.dumps(data, indent=1, ensure_ascii=False))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ClaireDSALib.cli.adapt import BundleOption, Json, SourceOption, Yes, cache_side, load_pictures_of, open_known
-from ClaireDSALib.cli.console import NOTHING_USABLE, complain, say, say_json
+from ClaireDSALib.cli.console import complain, refusing, say, say_json
 
 if TYPE_CHECKING:
     from ClaireDSALib.training.drift import Drift
@@ -35,12 +35,9 @@ def drift(
     from ClaireDSALib.training.drift_suggest import write_template
 
     opened = open_known(bundle, yes)
-    try:
+    with refusing(OSError, ValueError, TypeError):
         known, there = (load_pictures_of(p, opened.labels, cache_side(opened)) for p in (source, runs))
         found = compare(opened, known, there, n_suggest=suggest)
-    except (OSError, ValueError, TypeError) as error:
-        complain(f"Refused: {error}")
-        raise typer.Exit(NOTHING_USABLE) from error
     if template is not None:
         write_template(found.suggestions, opened.labels, template)
         complain(f"wrote {template}; fill in class and rater, delete the rows you leave open")

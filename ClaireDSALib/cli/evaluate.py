@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ClaireDSALib.cli.console import refusing
 from ClaireDSALib.cli.filtering import evaluate_filtering
 from ClaireDSALib.cli.perfusion import evaluate_perfusion, evaluate_phases
 from ClaireDSALib.cli.quality import evaluate_quality
@@ -113,7 +114,7 @@ def maps(
     from ClaireDSALib.training.faithfulness import measure_device_maps, measure_maps
 
     classifier = _load(bundle, "auto", yes)
-    try:
+    with refusing(ValueError, OSError):
         if label not in classifier.bundle.labels.names:
             msg = f"bundle {bundle!r} has no label {label!r}; it has {list(classifier.bundle.labels.names)}"
             raise ValueError(msg)
@@ -124,20 +125,14 @@ def maps(
         else:
             msg = f"the cause of {label!r} is not kept in simulated sets; choose contrast_fluid or device"
             raise ValueError(msg)
-    except (ValueError, OSError) as error:
-        typer.echo(f"Refused: {error}", err=True)
-        raise typer.Exit(1) from error
     typer.echo(json.dumps(found, indent=1))
 
 
 def _load(bundle: str, engine: str, yes: bool) -> Classifier:
     from ClaireDSALib.models.classifier import load_classifier
 
-    try:
+    with refusing(ValueError, KeyError):
         return load_classifier(bundle, engine=engine, confirmed=yes)
-    except (ValueError, KeyError) as error:
-        typer.echo(f"Refused: {error.args[0] if error.args else error}", err=True)
-        raise typer.Exit(1) from error
 
 
 app.command("thrombus")(evaluate_thrombus)

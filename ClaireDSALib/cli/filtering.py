@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ClaireDSALib.cli.console import refusing
+
 if TYPE_CHECKING:
     from ClaireDSALib.training.filtering_page import FilteringReport
 
@@ -39,16 +41,13 @@ def evaluate_filtering(
     if (data is None) == (verdicts is None):
         typer.echo("Refused: give either --data (simulated) or --verdicts (a reader's table)", err=True)
         raise typer.Exit(2)
-    try:
+    with refusing(ValueError, KeyError, OSError):
         if verdicts is not None:
             report = _by_reader(verdicts)
         else:
             assert data is not None
             _simulate(data, patients, first_seed, anatomy, workers)
             report = _on_simulation(data, labels, segmenter, quality, preset)
-    except (ValueError, KeyError, OSError) as error:
-        typer.echo(f"Refused: {error.args[0] if len(error.args) == 1 else error}", err=True)
-        raise typer.Exit(1) from error
     write_report(report, out)
     typer.echo(markdown(report))
     typer.echo(str(out / "filtering.html"), err=True)

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ClaireDSALib.cli.console import refusing
+
 app = typer.Typer(help="Models: list, show, verify, add, remove, import foreign weights.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
@@ -132,9 +134,5 @@ def import_weights(
 
 def _or_exit(action: Any) -> Any:
     """Run an action; what the models refuse becomes one sentence and exit code 1."""
-    try:
+    with refusing(ValueError, KeyError, FileNotFoundError):
         return action()
-    except (ValueError, KeyError, FileNotFoundError) as error:
-        text = error.args[0] if isinstance(error, KeyError) and error.args else error
-        typer.echo(f"Refused: {text}", err=True)
-        raise typer.Exit(1) from error

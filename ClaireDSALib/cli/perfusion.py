@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ClaireDSALib.cli.console import refusing
+
 if TYPE_CHECKING:
     from ClaireDSALib.models.sequence_reader import SequenceFindings
     from ClaireDSALib.training.reperfusion_data import SimulatedRun
@@ -38,11 +40,8 @@ def evaluate_perfusion(
     def territory(run: SimulatedRun) -> Any:
         return _read(reader, run).territory
 
-    try:
+    with refusing(ValueError):
         found = evaluate(load_pairs(data), None if reader is None else territory)
-    except ValueError as problem:
-        typer.echo(f"Refused: {problem}", err=True)
-        raise typer.Exit(1) from problem
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=1))
         return
@@ -103,11 +102,8 @@ def _simulate(folder: Path, patients: int, first_seed: int) -> None:
 def _reader(bundle: str, yes: bool) -> Any:
     from ClaireDSALib.models.sequence_reader import load_sequence_reader
 
-    try:
+    with refusing(ValueError, KeyError):
         return load_sequence_reader(bundle, confirmed=yes)
-    except (ValueError, KeyError) as error:
-        typer.echo(f"Refused: {error.args[0] if error.args else error}", err=True)
-        raise typer.Exit(1) from error
 
 
 def _read(reader: Any, run: SimulatedRun) -> SequenceFindings:

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ClaireDSALib.cli.console import refusing
+
 
 def train_quality(
     data: Annotated[
@@ -24,11 +26,8 @@ def train_quality(
     settings: dict[str, Any] = {"steps": steps}
     if minutes is not None:
         settings["budget_s"] = 60 * minutes
-    try:
+    with refusing(OSError, ValueError):
         folder = train_and_write(data, out, settings, report=lambda line: typer.echo(line, err=True))
-    except (OSError, ValueError) as error:
-        typer.echo(f"Refused: {error}", err=True)
-        raise typer.Exit(1) from error
     typer.echo(str(folder))
 
 
@@ -50,12 +49,9 @@ def evaluate_quality(
     from ClaireDSALib.training.quality_evaluate import evaluate, write_figures
     from ClaireDSALib.training.quality_publish import figures_table
 
-    try:
+    with refusing(OSError, ValueError, KeyError):
         reader = QualityReader(_folder(bundle))
         found = evaluate(reader, data, vessel_data or data, split=split, large=_large(large))
-    except (OSError, ValueError, KeyError) as error:
-        typer.echo(f"Refused: {error.args[0] if error.args else error}", err=True)
-        raise typer.Exit(1) from error
     if out is not None:
         write_figures(found, out)
     if as_json:

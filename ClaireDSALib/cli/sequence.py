@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ClaireDSALib.cli.console import refusing
+
 if TYPE_CHECKING:
     from ClaireDSALib.training.sequence_evaluate import SequenceFigures
 
@@ -85,11 +87,8 @@ def average_thrombus(
     """Average sequence networks into one bundle: the mean of their logits, the recurrent branch of the first."""
     from ClaireDSALib.training.sequence_train import average_and_write
 
-    try:
+    with refusing(ValueError, OSError):
         written = average_and_write(bundles, validation, out, report=lambda line: typer.echo(line, err=True))
-    except (ValueError, OSError) as error:
-        typer.echo(f"Refused: {error}", err=True)
-        raise typer.Exit(1) from error
     typer.echo(str(written))
 
 
@@ -133,7 +132,7 @@ def train_phases(
         settings["budget_s"] = 60 * minutes
     catalogue = load_catalogue()
     folder = catalogue.find(bundle).folder if bundle in catalogue.names else Path(bundle)
-    try:
+    with refusing(ValueError, OSError):
         if annotated is not None:
             runs, left_out = load_annotated_runs(annotated)
             for sentence in left_out:
@@ -152,9 +151,6 @@ def train_phases(
             source=source,
             report=lambda line: typer.echo(line, err=True),
         )
-    except (ValueError, OSError) as error:
-        typer.echo(f"Refused: {error}", err=True)
-        raise typer.Exit(1) from error
     typer.echo(str(written))
 
 
@@ -195,11 +191,8 @@ def import_mittmann_checkpoints(files: list[Path], out: Path, name: str | None, 
     from ClaireDSALib.models.sequence_mittmann import MittmannEnsemble
     from ClaireDSALib.models.sequence_mittmann_import import import_mittmann
 
-    try:
+    with refusing(BundleError):
         folder = import_mittmann(files, out, name=name or "mittmann_thrombus")
-    except BundleError as error:
-        typer.echo(f"Refused: {error}", err=True)
-        raise typer.Exit(1) from error
     members = MittmannEnsemble(folder).members
     typer.echo(f"wrote {folder} with {len(members)} networks")
     for member in members:
@@ -245,11 +238,8 @@ def figures_text(found: SequenceFigures) -> str:
 def _score_outputs(files: list[Path], thresholds: list[float], *, as_json: bool) -> None:
     from ClaireDSALib.training.sequence_outputs import read_outputs, score_ensemble
 
-    try:
+    with refusing(ValueError):
         found = score_ensemble([read_outputs(path) for path in files], thresholds)
-    except ValueError as error:
-        typer.echo(f"Refused: {error}", err=True)
-        raise typer.Exit(1) from error
     if as_json:
         typer.echo(json.dumps([one.to_dict() for one in found], indent=1))
         return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ClaireDSALib.cli.console import BAD_USAGE, refusing
 from ClaireDSALib.cli.quality import train_quality
 from ClaireDSALib.cli.sequence import average_thrombus, train_phases, train_thrombus
 from ClaireDSALib.cli.vessels import train_vessels
@@ -81,11 +82,8 @@ def label_set(
     from ClaireDSALib.training.label_set import LabelSetPlan, make_label_set
 
     plan = LabelSetPlan(out, patients=patients, seed=seed, unseen=unseen, anatomy=anatomy)
-    try:
+    with refusing(ValueError, code=BAD_USAGE):
         make_label_set(plan, lambda done, total: typer.echo(f"{done} of {total} patients", err=True), workers=workers)
-    except ValueError as error:
-        typer.echo(f"Refused: {error}", err=True)
-        raise typer.Exit(2) from error
     typer.echo(str(out))
 
 
@@ -99,12 +97,9 @@ def frames(
     """Teach a bundle what the frames of a run add to its picture: motion for labels, the grade for quality."""
     from ClaireDSALib.training.frame_train import teach_frames
 
-    try:
+    with refusing(OSError, ValueError, TypeError, code=BAD_USAGE):
         settings = read_object(config) if config else {}
         made = teach_frames(bundle, data, out, settings, report=lambda line: typer.echo(line, err=True))
-    except (OSError, ValueError, TypeError) as error:
-        typer.echo(f"Refused: {error}", err=True)
-        raise typer.Exit(2) from error
     typer.echo(str(made))
 
 
@@ -141,14 +136,11 @@ def devices(
     """Teach a label bundle to mark wires, stents, coils and clips in the brightest picture of a run."""
     from ClaireDSALib.training.device_train import teach_devices
 
-    try:
+    with refusing(OSError, ValueError, TypeError, code=BAD_USAGE):
         settings = {"budget_s": 60 * minutes} | (read_object(config) if config else {})
         made = teach_devices(
             bundle, data, out, settings, weigh_on=weigh_on, report=lambda line: typer.echo(line, err=True)
         )
-    except (OSError, ValueError, TypeError) as error:
-        typer.echo(f"Refused: {error}", err=True)
-        raise typer.Exit(2) from error
     typer.echo(str(made))
 
 
@@ -188,12 +180,9 @@ def _settings(config: Path | None, minutes: float | None) -> FitSettings:
 
     from ClaireDSALib.training.settings import FitSettings
 
-    try:
+    with refusing(OSError, ValueError, TypeError, code=BAD_USAGE, about=config):
         data: dict[str, Any] = read_object(config) if config else {}
         settings = FitSettings.from_dict(data.get("settings", data))
-    except (OSError, ValueError, TypeError) as error:
-        typer.echo(f"Refused: {config}: {error}", err=True)
-        raise typer.Exit(2) from error
     return settings if minutes is None else replace(settings, max_minutes=minutes)
 
 
@@ -204,14 +193,11 @@ def _pictures(data: Path, labels_file: Path | None, size_px: int) -> LabelledPic
     from ClaireDSALib.training.train_bundle import CACHE_FACTOR
 
     cache = round(size_px * CACHE_FACTOR)
-    try:
+    with refusing(OSError, ValueError, KeyError):
         wanted = LabelSet.from_list(read_json(labels_file)) if labels_file else NINE_LABELS
         if data.is_dir():
             return load_simulated(data, wanted, size_px=cache)
         pictures, conflicts, kappas = load_annotated(data, wanted, size_px=cache)
-    except (OSError, ValueError, KeyError) as error:
-        typer.echo(f"Refused: {error}", err=True)
-        raise typer.Exit(1) from error
     for label, values in kappas.items():
         typer.echo(f"agreement {label}: " + ", ".join(f"{k} {v:.3g}" for k, v in values.items()), err=True)
     for c in conflicts:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ClaireDSALib.cli.console import refusing
+
 if TYPE_CHECKING:
     from ClaireDSALib.training.vessel_evaluate import VesselFigures
 
@@ -47,13 +49,10 @@ def train_vessels(
         settings["device"] = device
     if settings and minutes is not None:
         settings["budget_s"] = 60 * minutes
-    try:
+    with refusing(ValueError):
         folder = train_and_write(
             data, out, settings, network=network, start=start, report=lambda line: typer.echo(line, err=True)
         )
-    except ValueError as error:
-        typer.echo(f"Refused: {error}", err=True)
-        raise typer.Exit(1) from error
     typer.echo(str(folder))
 
 
@@ -80,15 +79,12 @@ def evaluate_vessels(
 
     catalogue = load_catalogue()
     folder = catalogue.find(bundle).folder if bundle in catalogue.names else Path(bundle)
-    try:
+    with refusing(OSError, ValueError):
         segmenter = VesselSegmenter(folder)
         if patients:
             _simulate(data, patients, first_seed, anatomy)
         measured = _measured(data, split, segmenter, sequence, runs_per_patient)
         scores = score_real(real, segmenter) if real else {}
-    except (OSError, ValueError) as error:
-        typer.echo(f"Refused: {error}", err=True)
-        raise typer.Exit(1) from error
     if as_json:
         found = {way: figures.to_dict() for way, figures in measured.items()}
         typer.echo(json.dumps({"simulated": found, "real": scores}, indent=1))
