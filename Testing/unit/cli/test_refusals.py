@@ -25,9 +25,9 @@ def test_a_refusal_is_one_sentence(error, sentence, capsys):
 
 
 def test_the_verb_says_which_file_and_how_it_leaves(capsys):
+    error = ValueError("unknown key 'setps'")
     with pytest.raises(typer.Exit) as left, refusing(ValueError, code=BAD_USAGE, about="settings.json"):
-        msg = "unknown key 'setps'"
-        raise ValueError(msg)
+        raise error
     assert left.value.exit_code == BAD_USAGE
     assert capsys.readouterr().err == "Refused: settings.json: unknown key 'setps'\n"
 
