@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ClaireDSALib.cli.console import refusing
+from ClaireDSALib.cli.console import complain, refusing
 
 
 def train_quality(
@@ -19,15 +19,23 @@ def train_quality(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the bundle to write.")],
     minutes: Annotated[float | None, typer.Option(help="Wall-clock budget of the training.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Batches of four pictures.")] = 6000,
+    masks_only: Annotated[
+        bool, typer.Option("--masks-only", help="Train nothing; choose the vessels' threshold and cleaning anew.")
+    ] = False,
 ) -> None:
     """Train the light network: quality grade and vessels. Run again to continue."""
-    from ClaireDSALib.training.quality_train import train_and_write
+    from ClaireDSALib.training.quality_train import choose_masks_anew, train_and_write
 
+    if masks_only:
+        with refusing(OSError, ValueError):
+            choose_masks_anew(data, out, report=complain)
+        typer.echo(str(out))
+        return
     settings: dict[str, Any] = {"steps": steps}
     if minutes is not None:
         settings["budget_s"] = 60 * minutes
     with refusing(OSError, ValueError):
-        folder = train_and_write(data, out, settings, report=lambda line: typer.echo(line, err=True))
+        folder = train_and_write(data, out, settings, report=complain)
     typer.echo(str(folder))
 
 

@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 
 from ClaireDSALib.models.networks.quality_net import QualityNet
-from ClaireDSALib.models.quality_reader import INPUTS, QualityReader
+from ClaireDSALib.models.quality_reader import INPUTS, QualityFindings, QualityReader
 from ClaireDSALib.training.calibration import fit_temperature
 from ClaireDSALib.training.quality_bundle import set_quality_choices, write_quality_bundle
 from ClaireDSALib.training.quality_data import QualityExample, load_examples
 from ClaireDSALib.training.quality_fit import QualityFitSettings, fit
 from ClaireDSALib.training.quality_head import refit_head
+from ClaireDSALib.training.vessel_choices import choose_mask
 from ClaireDSALib.training.vessel_scores import centerline_dice, dice
 
-_THRESHOLDS = tuple(round(0.3 + 0.05 * k, 2) for k in range(9))
-_MOST_FOR_THRESHOLD = 60
+_MOST_FOR_MASK = 120
+_LARGEST_PX = 1024
+"""Runs of every size of a simulated set say which mask is best; the network was trained on smaller ones."""
 
 
 def train_and_write(
@@ -74,21 +76,56 @@ def train_and_write(
     return out
 
 
-def choose_for(bundle: Path, validation: Sequence[QualityExample]) -> dict[str, float]:
-    """Choose temperature and vessel threshold on validation runs, and write them down.
-
-    The threshold is the one with the best mean of Dice and clDice over suitable runs.
-    """
+def choose_for(bundle: Path, validation: Sequence[QualityExample]) -> dict[str, Any]:
+    """Choose temperature, vessel threshold and cleaning on validation runs, and write them down."""
     reader = QualityReader(bundle)
     found = [reader.read(one.image, times=one.times) for one in validation]
     logits = np.log(np.clip([f.probabilities for f in found], 1e-12, 1.0))
     temperature = fit_temperature(logits, np.array([one.grade for one in validation]))
-    shown = [(f, e.vessels) for f, e in zip(found, validation, strict=True) if e.vessels is not None and e.suitable]
-    shown = [(f, truth) for f, truth in shown if truth.any()][:_MOST_FOR_THRESHOLD]
-    scores = {}
-    for threshold in _THRESHOLDS if shown else ():
-        masks = [(f.cleaning.mask(f.vessels, threshold), truth) for f, truth in shown]
-        scores[threshold] = float(np.mean([dice(m, t) + centerline_dice(m, t) for m, t in masks])) / 2
-    best = max(scores, key=lambda t: scores[t]) if scores else 0.5
-    set_quality_choices(bundle, temperature=round(temperature, 4), threshold=best)
-    return {"temperature": temperature, "threshold": best, "mean of Dice and clDice": scores.get(best, float("nan"))}
+    set_quality_choices(bundle, temperature=round(temperature, 4))
+    return {"temperature": temperature} | _choose_mask(bundle, found, validation)
+
+
+def choose_masks_anew(
+    data: str | Path | Sequence[str | Path], bundle: str | Path, *, report: Callable[[str], None] = lambda _: None
+) -> Path:
+    """Choose threshold and cleaning of the vessels alone; network and grades stay what they are.
+
+    Parameters
+    ----------
+    data : path or sequence of paths
+        Sets with vessel truth; their validation runs are used.
+    bundle : str or Path
+        Folder of a quality bundle, changed in place.
+    report : callable
+
+    Raises
+    ------
+    ValueError
+        When no suitable validation run shows a vessel.
+    """
+    folders = [Path(data)] if isinstance(data, (str, Path)) else [Path(one) for one in data]
+    validation = [one for folder in folders for one in load_examples(folder, ["validation"], largest_px=_LARGEST_PX)]
+    validation = [one for one in validation if one.suitable and one.vessels is not None and one.vessels.any()]
+    if not validation:
+        msg = "threshold and cleaning of vessels need suitable validation runs with vessels; there is none"
+        raise ValueError(msg)
+    reader = QualityReader(Path(bundle))
+    found = [reader.read(one.image, times=one.times) for one in validation]
+    report(f"{len(validation)} suitable validation runs: {_choose_mask(Path(bundle), found, validation)}")
+    return Path(bundle)
+
+
+def _choose_mask(
+    bundle: Path, found: Sequence[QualityFindings], validation: Sequence[QualityExample]
+) -> dict[str, Any]:
+    """Threshold and cleaning with the best mean of Dice and clDice over suitable runs with vessels."""
+    pairs = ((f.vessels, e.vessels) for f, e in zip(found, validation, strict=True) if e.suitable)
+    shown = [(chart, truth) for chart, truth in pairs if truth is not None and truth.any()][:_MOST_FOR_MASK]
+    if not shown:
+        return {"threshold": QualityReader(bundle).threshold, "mean of Dice and clDice": float("nan")}
+    threshold, cleaning = choose_mask(*zip(*shown, strict=True))
+    set_quality_choices(bundle, threshold=threshold, cleaning=cleaning.to_dict())
+    masks = [(cleaning.mask(chart, threshold), truth) for chart, truth in shown]
+    agreement = float(np.mean([dice(m, t) + centerline_dice(m, t) for m, t in masks])) / 2
+    return {"threshold": threshold, **cleaning.to_dict(), "mean of Dice and clDice": agreement}

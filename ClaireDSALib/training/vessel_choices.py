@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,10 +59,7 @@ def choose(logits: Sequence[npt.NDArray[np.floating]], examples: Sequence[Vessel
     calibration = tuple(_platt(logits, examples, channel) for channel in range(len(CHANNELS)))
     maps = [_calibrated(one, calibration) for one in logits]
     shown = [(m, e) for m, e in zip(maps, examples, strict=True) if e.truth[0].any()]
-    bare = _best(THRESHOLDS, lambda t: np.mean([_both(m[0] >= t, e) for m, e in shown]))
-    grid = [Cleaning(smallest, seed) for smallest in SMALLEST for seed in SEEDS]
-    cleaning = _best(grid, lambda c: np.mean([_both(c.mask(m[0], bare), e) for m, e in shown]))
-    threshold = _best(THRESHOLDS, lambda t: np.mean([_both(cleaning.mask(m[0], t), e) for m, e in shown]))
+    threshold, cleaning = choose_mask([m[0] for m, _ in shown], [e.truth[0] for _, e in shown])
     masks = [cleaning.mask(m[0], threshold) for m, _ in shown]
     inside: list[float] = []
     for channel in (1, 2):
@@ -81,6 +78,29 @@ def choose(logits: Sequence[npt.NDArray[np.floating]], examples: Sequence[Vessel
         dice=float(np.mean([dice(k, e.truth[0]) for k, (_, e) in zip(masks, shown, strict=True)])),
         cldice=float(np.mean([centerline_dice(k, e.truth[0]) for k, (_, e) in zip(masks, shown, strict=True)])),
     )
+
+
+def choose_mask(
+    maps: Sequence[npt.NDArray[np.floating]], truths: Sequence[npt.NDArray[np.bool_]]
+) -> tuple[float, Cleaning]:
+    """Threshold and cleaning with the best mean of Dice and clDice; the threshold is chosen for the cleaning it has.
+
+    Parameters
+    ----------
+    maps : sequence of N (H, W) float ndarray
+        Probability of a vessel.
+    truths : sequence of N (H, W) bool ndarray
+        Each with a vessel.
+    """
+
+    def score(mask_of: Callable[[npt.NDArray[np.floating]], npt.NDArray[np.bool_]]) -> float:
+        pairs = [(mask_of(one), truth) for one, truth in zip(maps, truths, strict=True)]
+        return float(np.mean([0.5 * (dice(mask, truth) + centerline_dice(mask, truth)) for mask, truth in pairs]))
+
+    bare = _best(THRESHOLDS, lambda t: score(lambda one: one >= t))
+    grid = [Cleaning(smallest, seed) for smallest in SMALLEST for seed in SEEDS]
+    cleaning = _best(grid, lambda c: score(lambda one: c.mask(one, bare)))
+    return _best(THRESHOLDS, lambda t: score(lambda one: cleaning.mask(one, t))), cleaning
 
 
 def calibration_error(probability: npt.NDArray[np.floating], truth: npt.NDArray[np.bool_], n_bins: int = 10) -> float:
@@ -125,10 +145,6 @@ def _calibrated(
 ) -> npt.NDArray[np.floating]:
     slope, shift = np.array(calibration).T[:, :, None, None]
     return 1.0 / (1.0 + np.exp(-np.clip(slope * logits + shift, -30, 30)))
-
-
-def _both(mask: npt.NDArray[np.bool_], example: VesselExample) -> float:
-    return 0.5 * (dice(mask, example.truth[0]) + centerline_dice(mask, example.truth[0]))
 
 
 def _best(candidates: Sequence[Any], value: Any) -> Any:

@@ -1,6 +1,7 @@
 """A quality bundle from training to report: files, choices, refusals, and the fast path of an analysis."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from ClaireDSALib.pipeline.model_set import ModelSet  # noqa: E402
 from ClaireDSALib.pipeline.report import CaseReport  # noqa: E402
 from ClaireDSALib.pipeline.settings import Settings  # noqa: E402
 from ClaireDSALib.training.quality_bundle import set_quality_choices, write_quality_bundle  # noqa: E402
+from ClaireDSALib.training.quality_train import choose_masks_anew  # noqa: E402
 
 TINY = {"channels": (8, 8, 8, 8, 8), "depths": (1, 1, 1, 1), "heads": 2}
 _NO_OTHERS = {"label_bundle": "none", "vessel_bundle": "none", "thrombus_bundle": "none", "maps": False}
@@ -122,3 +124,37 @@ def test_a_fast_path_without_its_bundle_says_whose_vessels_they_are(a_series):
     run = analyze([a_series], settings).report.runs[0]
     assert run.quality is None
     assert any("fast path" in note and "classical" in note for note in run.notes)
+
+
+def _a_set(folder, contrast):
+    """Two validation runs whose vessel is a bar, written as a simulated set is."""
+    (folder / "runs").mkdir(parents=True)
+    lines = []
+    for number in range(2):
+        vessels = np.zeros((3, 96, 96), bool)
+        vessels[0, 10:80, 30 + 20 * number : 36 + 20 * number] = True
+        peak = (0.5 * vessels[0] + np.random.default_rng(number).normal(0, 0.01, (96, 96))).astype(np.float16)
+        name = f"runs/{number}.npz"
+        np.savez(folder / name, peak=peak, region=np.ones((96, 96), bool), vessels=vessels)
+        quality = {"artefact": 0.0, "noise": 0.01, "contrast_to_noise": 50.0, "score": 1.0}
+        facts = {"quality": quality, "labels": {"contrast_fluid": contrast}, "motion": "none", "contrast": True}
+        lines.append(json.dumps({"npz": name, "patient": str(number), "split": "validation"} | facts))
+    (folder / "index.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_masks_are_chosen_anew_and_nothing_else(a_bundle, tmp_path):
+    bundle, said = shutil.copytree(a_bundle, tmp_path / "tiny_quality"), []
+    before = json.loads((bundle / "configs" / "metadata.json").read_text())["quality"]
+    choose_masks_anew(_a_set(tmp_path / "set", "present"), bundle, report=said.append)
+    after = json.loads((bundle / "configs" / "metadata.json").read_text())["quality"]
+    assert "2 suitable validation runs" in said[0]
+    assert {key for key in after if after[key] != before[key]} == {"threshold", "cleaning"}
+    assert set(after["cleaning"]) == {"smallest_fraction", "seed"}
+    for file in (a_bundle / "models").iterdir():
+        assert file.read_bytes() == (bundle / "models" / file.name).read_bytes(), file.name
+
+
+def test_masks_are_not_chosen_on_runs_without_vessels(a_bundle, tmp_path):
+    with pytest.raises(ValueError, match="suitable validation runs"):
+        choose_masks_anew(_a_set(tmp_path / "set", "absent"), a_bundle)

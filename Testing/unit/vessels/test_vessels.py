@@ -15,6 +15,7 @@ from ClaireDSALib.models.vessel_cleaning import Cleaning  # noqa: E402
 from ClaireDSALib.models.vessel_input import prepare_vessels  # noqa: E402
 from ClaireDSALib.models.vessel_segmenter import CHANNELS, VesselProbabilities, VesselSegmenter  # noqa: E402
 from ClaireDSALib.training.vessel_bundle import set_choices, write_vessel_bundle  # noqa: E402
+from ClaireDSALib.training.vessel_choices import choose_mask  # noqa: E402
 from ClaireDSALib.training.vessel_examples import VesselExample  # noqa: E402
 from ClaireDSALib.training.vessel_fit import VesselFitSettings, fit, mean_dice  # noqa: E402
 from ClaireDSALib.training.vessel_train import choose_for, load_unet, train_and_write  # noqa: E402
@@ -188,3 +189,14 @@ def test_a_training_begins_with_the_weights_of_a_bundle(the_bundle, a_network, t
         torch.testing.assert_close(begun.get_parameter(name), weight, atol=2e-3, rtol=1e-3)
     with pytest.raises(ValueError, match="'cascade' cannot start"):
         train_and_write(tmp_path, tmp_path / "o", network="cascade", start=the_bundle)
+
+
+def test_the_mask_with_the_best_agreement_is_chosen():
+    truth = np.zeros((100, 100), bool)
+    truth[20:80, 50:54] = True
+    chart = np.where(truth, 0.43, 0.02)
+    chart[5:7, 5:12] = 0.7  # a piece of 14 pixels that a threshold cannot drop
+    chart[90:95, 10:90] = 0.33  # and one that a cleaning cannot
+    threshold, cleaning = choose_mask([chart], [truth])
+    np.testing.assert_array_equal(cleaning.mask(chart, threshold)[10:], truth[10:])
+    assert 0.33 < threshold <= 0.43
