@@ -34,24 +34,34 @@ def train_vessels(
         ),
     ] = "cascade",
     start: Annotated[
-        Path | None, typer.Option(help="unet: bundle whose weights the training begins with.", exists=True)
+        list[Path] | None,
+        typer.Option(
+            help="unet: bundle whose weights the training begins with; given several times, their mean.", exists=True
+        ),
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="unet, sequence: wall-clock budget of the training.")] = None,
-    steps: Annotated[int, typer.Option(help="unet, sequence: batches at most.")] = 6000,
+    steps: Annotated[int, typer.Option(min=0, help="unet, sequence: batches at most.")] = 6000,
+    learning_rate: Annotated[
+        float | None, typer.Option(min=0, help="unet, sequence: at its highest; 0.002 and 0.003 unless given.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="unet, sequence: of everything that is drawn while training.")] = 0,
     device: Annotated[str, typer.Option(help="unet: cpu or cuda.")] = "cpu",
 ) -> None:
     """Train the vessel network: vessels, arteries, veins."""
     from ClaireDSALib.training.vessel_train import train_and_write
 
     _simulate(data, patients, first_seed, anatomy)
-    settings: dict[str, Any] = {} if network in ("cascade", "none") else {"steps": steps}
+    settings: dict[str, Any] = {}
+    if network not in ("cascade", "none"):
+        settings = {"steps": steps, "seed": seed}
+        settings |= {} if learning_rate is None else {"learning_rate": learning_rate}
     if network == "unet":
         settings["device"] = device
     if settings and minutes is not None:
         settings["budget_s"] = 60 * minutes
     with refusing(ValueError):
         folder = train_and_write(
-            data, out, settings, network=network, start=start, report=lambda line: typer.echo(line, err=True)
+            data, out, settings, network=network, start=start or (), report=lambda line: typer.echo(line, err=True)
         )
     typer.echo(str(folder))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ClaireDSALib.models.networks.vessel_cascade import VesselCascade
 from ClaireDSALib.models.networks.vessel_net import CHANNELS, VesselNet
@@ -30,7 +31,7 @@ def train_and_write(
     settings: Mapping[str, Any] | None = None,
     *,
     network: str = "cascade",
-    start: str | Path | None = None,
+    start: str | Path | Sequence[str | Path] = (),
     report: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Train on a set of :mod:`vessel_set` and write a bundle to ``out``; a U-Net's training is resumable.
@@ -46,8 +47,9 @@ def train_and_write(
         network over the frames that tells arteries from veins, with the settings of
         :class:`~ClaireDSALib.training.vessel_sequence_fit.SequenceFitSettings`. "none" trains nothing and chooses
         calibration, thresholds and cleaning of the bundle in ``out`` anew.
-    start : str or Path, optional
-        Bundle with a U-Net whose weights a U-Net's training begins with.
+    start : path or sequence of paths, optional
+        Bundle with a U-Net whose weights a U-Net's training begins with; of several the mean, which is often better
+        than each where they went different ways from one start. With 0 steps it is written as it is.
     report : callable
 
     Raises
@@ -55,14 +57,13 @@ def train_and_write(
     ValueError
         For another network, "sequence" and "none" without a bundle, or a start that is not for it.
     """
-    import torch
-
     data, out, chosen = Path(data), Path(out), dict(settings or {})
+    starts = [Path(start)] if isinstance(start, (str, Path)) else [Path(one) for one in start]
     kind = str(chosen.pop("network", network))
     if kind not in ("cascade", "unet", "sequence", "none"):
         msg = f"unknown vessel network {kind!r}; there are cascade, unet and sequence, and none for new choices alone"
         raise ValueError(msg)
-    if start is not None and kind != "unet":
+    if starts and kind != "unet":
         msg = f"a training of {kind!r} cannot start from the weights of a bundle, a unet's can"
         raise ValueError(msg)
     if kind in ("sequence", "none") and not (out / "configs" / "metadata.json").is_file():
@@ -79,7 +80,7 @@ def train_and_write(
     if kind == "cascade":
         trained: VesselCascade | VesselNet = _fit_cascade(train, chosen, report)
     else:
-        begin = None if start is None else load_unet(Path(start))
+        begin = mean_unet(starts) if starts else None
         trained = _fit_unet(train, validation, chosen, out, begin, report)
     write_vessel_bundle(trained, out, training={"network": kind, **chosen})
     made = choose_for(out, validation)
@@ -113,8 +114,6 @@ def _fit_unet(
 
 
 def _add_sequence(data: Path, out: Path, settings: dict[str, Any], report: Callable[[str], None]) -> Path:
-    import torch
-
     from ClaireDSALib.training.artery_vein_bundle import add_artery_vein, choose_artery_vein
     from ClaireDSALib.training.vessel_sequence_fit import SHRINK, SequenceFitSettings, fit_sequence, small
     from ClaireDSALib.training.vessel_set import SEQUENCE_PX
@@ -164,6 +163,28 @@ def load_unet(bundle: Path) -> VesselNet:
     arguments = section["network"]["arguments"]
     network = VesselNet(tuple(arguments["channels"]), in_channels=int(arguments["in_channels"]))
     load_weights(network, bundle / section["weights"])
+    return network
+
+
+def mean_unet(bundles: Sequence[Path]) -> VesselNet:
+    """U-Net whose weights are the mean of those of bundles.
+
+    Raises
+    ------
+    ValueError
+        When a bundle holds another network, or one of other widths.
+    """
+    network, *others = [load_unet(bundle) for bundle in bundles]
+    if any((one.channels, one.in_channels) != (network.channels, network.in_channels) for one in others):
+        msg = f"only networks of one size have a mean; {[bundle.name for bundle in bundles]} differ"
+        raise ValueError(msg)
+    states = [one.state_dict() for one in (network, *others)]
+    network.load_state_dict(
+        {
+            name: torch.stack([state[name].float() for state in states]).mean(0).to(first.dtype)
+            for name, first in states[0].items()
+        }
+    )
     return network
 
 

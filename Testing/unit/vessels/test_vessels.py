@@ -1,5 +1,6 @@
 """The vessel network's way in and out, its bundle, and that training on pictures with truth teaches it."""
 
+import copy
 import json
 
 import numpy as np
@@ -18,7 +19,7 @@ from ClaireDSALib.training.vessel_bundle import set_choices, write_vessel_bundle
 from ClaireDSALib.training.vessel_choices import choose_mask  # noqa: E402
 from ClaireDSALib.training.vessel_examples import VesselExample  # noqa: E402
 from ClaireDSALib.training.vessel_fit import VesselFitSettings, fit, mean_dice  # noqa: E402
-from ClaireDSALib.training.vessel_train import choose_for, load_unet, train_and_write  # noqa: E402
+from ClaireDSALib.training.vessel_train import choose_for, load_unet, mean_unet, train_and_write  # noqa: E402
 
 _SUITABLE = {"contrast_fluid": "present", "region": "intracranial", "projection": "ap"}
 TINY = (4, 8, 8, 8, 8, 4)
@@ -189,6 +190,21 @@ def test_a_training_begins_with_the_weights_of_a_bundle(the_bundle, a_network, t
         torch.testing.assert_close(begun.get_parameter(name), weight, atol=2e-3, rtol=1e-3)
     with pytest.raises(ValueError, match="'cascade' cannot start"):
         train_and_write(tmp_path, tmp_path / "o", network="cascade", start=the_bundle)
+
+
+def test_a_training_begins_with_the_mean_of_several_bundles(the_bundle, a_network, tmp_path):
+    other = copy.deepcopy(a_network)
+    with torch.no_grad():
+        for weight in other.parameters():
+            weight += 0.5
+    write_vessel_bundle(other, tmp_path / "other")
+    mean = mean_unet([the_bundle, tmp_path / "other"])
+    for name, weight in load_unet(the_bundle).named_parameters():
+        torch.testing.assert_close(mean.get_parameter(name), weight + 0.25, atol=2e-3, rtol=2e-3)
+    narrow = VesselNet((8, 8, 8, 8, 8, 8), in_channels=a_network.in_channels)
+    write_vessel_bundle(narrow, tmp_path / "narrow")
+    with pytest.raises(ValueError, match="one size"):
+        mean_unet([the_bundle, tmp_path / "narrow"])
 
 
 def test_the_mask_with_the_best_agreement_is_chosen():
