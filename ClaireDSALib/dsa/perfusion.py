@@ -169,8 +169,10 @@ def _inverse(aif: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
 
 def _perfused(small: npt.NDArray[np.float32], aif: InputFunction) -> npt.NDArray[np.bool_]:
     peak = small.max(0)
-    quiet = np.abs(np.diff(small, axis=0)).mean((1, 2)).argsort()[: max(1, len(small) // 4)]
-    noise = 1.4826 * float(median(np.abs(np.diff(small, axis=0)[quiet]).ravel())) / np.sqrt(2)
+    steps = np.diff(small, axis=0)
+    np.abs(steps, out=steps)
+    quiet = steps.mean((1, 2)).argsort()[: max(1, len(small) // 4)]
+    noise = 1.4826 * float(median(steps[quiet].ravel())) / np.sqrt(2)
     return peak > max(_NOISE_SIGMAS * noise, _SMALLEST_SHARE * float(aif.curve.max()))
 
 

@@ -190,3 +190,21 @@ def test_wrong_masks_and_spacings_are_refused():
         measure(np.zeros((2, 3, 4), bool))
     with pytest.raises(ValueError, match=r"positive; got \(0, 1\)"):
         measure(np.zeros((4, 4), bool), (0, 1))
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.3, 0.5)])
+@pytest.mark.parametrize("seed", range(12))
+def test_diameters_are_those_of_the_distance_transform(seed, spacing):
+    rng = np.random.default_rng(seed)
+    mask = ndimage.gaussian_filter(rng.normal(size=rng.integers(5, 60, 2)), 1.5) > rng.uniform(-0.1, 0.2)
+    line = centerline_of(mask)
+    distance = ndimage.distance_transform_edt(np.pad(mask, 1, mode="edge"), sampling=spacing)[1:-1, 1:-1]
+    expected = 2 * distance[line].mean() - sum(spacing) / 4
+    found = measure(mask, spacing)
+    assert line.any()
+    assert found["mean_diameter_mm"] == pytest.approx(expected, abs=1e-9)
+    assert (found["mean_diameter_px"] == pytest.approx(expected, abs=1e-9)) == (spacing == (1.0, 1.0))
+
+
+def test_a_picture_full_of_vessel_ends_the_vessel_where_it_ends():
+    assert measure(np.ones((9, 9), bool))["mean_diameter_px"] == pytest.approx(8, abs=1)
