@@ -69,3 +69,17 @@ def test_light_and_dark_change_at_a_click(a_page):
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.get_by_role("button", name="Light or dark").click()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != dark
+
+
+@pytest.mark.parametrize("width", [390, 768, 1300])
+def test_nothing_is_wider_than_the_window(a_page, width):
+    page, _ = a_page
+    page.set_viewport_size({"width": width, "height": 800})
+    card = '<a href="#"><span class="badges"><span class="badge calm">thrombus not seen 100%</span></span></a>'
+    page.evaluate(
+        "cards => document.querySelector('main').insertAdjacentHTML('afterbegin', cards)",
+        f'<nav class="overview">{6 * card}</nav>',
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    edges = "name => document.querySelector(name).getBoundingClientRect().right"
+    assert page.evaluate(edges, ".overview .badge") < page.evaluate(edges, ".overview a")
