@@ -12,6 +12,8 @@ from ClaireDSALib.cli.console import refusing
 
 app = typer.Typer(help="Models: list, show, verify, add, remove, import foreign weights.", no_args_is_help=True)
 
+_REFUSALS = (ValueError, KeyError, FileNotFoundError)
+
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
@@ -35,7 +37,8 @@ def show(name: str, as_json: Json = False) -> None:
     """One model: labels, licence, hash, measured figures with the command behind each."""
     from ClaireDSALib.models.catalogue import load_catalogue
 
-    entry = _or_exit(lambda: load_catalogue().find(name))
+    with refusing(*_REFUSALS):
+        entry = load_catalogue().find(name)
     if as_json:
         typer.echo(json.dumps({**entry.to_dict(), "origin": entry.origin}, indent=1))
         return
@@ -55,7 +58,8 @@ def verify() -> None:
     """Compare every model's files with the hashes of the catalogue."""
     from ClaireDSALib.models.store import verify as verify_all
 
-    results = _or_exit(verify_all)
+    with refusing(*_REFUSALS):
+        results = verify_all()
     for result in results:
         typer.echo(f"{'ok ' if result.ok else 'BAD'} {result.name}: {result.text}")
     if not all(result.ok for result in results):
@@ -77,7 +81,8 @@ def add(
         typer.echo("A MONAI bundle's configs are code that runs with your rights when it is trained or run with MONAI.")
         return yes or typer.confirm("Do you trust where it came from?")
 
-    entry = _or_exit(lambda: add_bundle(source, name=name, sha256=sha256, confirm=confirm))
+    with refusing(*_REFUSALS):
+        entry = add_bundle(source, name=name, sha256=sha256, confirm=confirm)
     typer.echo(f"added {entry.name} {entry.version} ({entry.size_mb:.1f} MB)")
 
 
@@ -86,7 +91,8 @@ def remove(name: str) -> None:
     """Delete a model that was added."""
     from ClaireDSALib.models.store import remove as remove_bundle
 
-    _or_exit(lambda: remove_bundle(name))
+    with refusing(*_REFUSALS):
+        remove_bundle(name)
     typer.echo(f"removed {name}")
 
 
@@ -118,21 +124,18 @@ def import_weights(
     if layout == "cave":
         from ClaireDSALib.cli.vessels import import_cave_checkpoint
 
-        _or_exit(lambda: import_cave_checkpoint(file, out, name, size, scaling, add_it))
+        with refusing(*_REFUSALS):
+            import_cave_checkpoint(file, out, name, size, scaling, add_it)
         return
     if layout != "resnet":
         typer.echo(f"Refused: unknown layout {layout!r}; there are resnet, cave and mittmann", err=True)
         raise typer.Exit(1)
     from ClaireDSALib.models.foreign import import_checkpoints
 
-    bundle = _or_exit(lambda: import_checkpoints(file, out))
+    with refusing(*_REFUSALS):
+        bundle = import_checkpoints(file, out)
     typer.echo(f"wrote {bundle.folder} with {len(bundle.labels.labels)} labels, hash {bundle.sha256}")
     if add_it:
-        entry = _or_exit(lambda: add_bundle(str(bundle.folder), sha256=bundle.sha256))
+        with refusing(*_REFUSALS):
+            entry = add_bundle(str(bundle.folder), sha256=bundle.sha256)
         typer.echo(f"added {entry.name}; choose it with --labels {entry.name}")
-
-
-def _or_exit(action: Any) -> Any:
-    """Run an action; what the models refuse becomes one sentence and exit code 1."""
-    with refusing(ValueError, KeyError, FileNotFoundError):
-        return action()

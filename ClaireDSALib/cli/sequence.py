@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ClaireDSALib.cli.console import refusing
+from ClaireDSALib.cli.console import complain, refusing
 
 if TYPE_CHECKING:
     from ClaireDSALib.training.sequence_evaluate import SequenceFigures
@@ -73,9 +73,7 @@ def train_thrombus(
         paper = {"freeze": freeze, "size_px": size} if variant != "compact" else None
         _cross_validate(data, test, out, variant, settings, paper=paper, weights=weights, folds=folds)
         return
-    folder = train_and_write(
-        data, out, settings, validation=validation, start=start, report=lambda line: typer.echo(line, err=True)
-    )
+    folder = train_and_write(data, out, settings, validation=validation, start=start, report=complain)
     typer.echo(str(folder))
 
 
@@ -88,7 +86,7 @@ def average_thrombus(
     from ClaireDSALib.training.sequence_train import average_and_write
 
     with refusing(ValueError, OSError):
-        written = average_and_write(bundles, validation, out, report=lambda line: typer.echo(line, err=True))
+        written = average_and_write(bundles, validation, out, report=complain)
     typer.echo(str(written))
 
 
@@ -149,7 +147,7 @@ def train_phases(
             settings,
             validation=held_out,
             source=source,
-            report=lambda line: typer.echo(line, err=True),
+            report=complain,
         )
     typer.echo(str(written))
 
@@ -292,7 +290,7 @@ def _cross_validate(
         out,
         folds=folds,
         separate_views=paper is not None,
-        report=lambda line: typer.echo(line, err=True),
+        report=complain,
     )
     typer.echo(table({variant: found}))
     typer.echo(spread_over_folds(out, folds))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ClaireDSALib.cli.console import BAD_USAGE, refusing
+from ClaireDSALib.cli.console import BAD_USAGE, complain, refusing
 from ClaireDSALib.cli.quality import train_quality
 from ClaireDSALib.cli.sequence import average_thrombus, train_phases, train_thrombus
 from ClaireDSALib.cli.vessels import train_vessels
@@ -62,7 +62,7 @@ def labels(
         name=name,
         data_source=f"{len(pictures)} pictures from {data.name}",
         volume=None if volume is None else load_volume(volume),
-        report=lambda line: typer.echo(line, err=True),
+        report=complain,
         log=log,
     )
     typer.echo(f"{bundle.folder}")
@@ -99,7 +99,7 @@ def frames(
 
     with refusing(OSError, ValueError, TypeError, code=BAD_USAGE):
         settings = read_object(config) if config else {}
-        made = teach_frames(bundle, data, out, settings, report=lambda line: typer.echo(line, err=True))
+        made = teach_frames(bundle, data, out, settings, report=complain)
     typer.echo(str(made))
 
 
@@ -138,9 +138,7 @@ def devices(
 
     with refusing(OSError, ValueError, TypeError, code=BAD_USAGE):
         settings = {"budget_s": 60 * minutes} | (read_object(config) if config else {})
-        made = teach_devices(
-            bundle, data, out, settings, weigh_on=weigh_on, report=lambda line: typer.echo(line, err=True)
-        )
+        made = teach_devices(bundle, data, out, settings, weigh_on=weigh_on, report=complain)
     typer.echo(str(made))
 
 
@@ -170,7 +168,7 @@ def reference(
         settings,
         backbones=tuple(backbones.split(",")),
         weights_folder=weights,
-        report=lambda line: typer.echo(line, err=True),
+        report=complain,
     )
     typer.echo(f"{bundle.folder}")
 
@@ -209,7 +207,7 @@ def _pictures(data: Path, labels_file: Path | None, size_px: int) -> LabelledPic
 def _cross_validate(pictures: LabelledPictures, settings: FitSettings, out: Path, folds: int) -> None:
     from ClaireDSALib.training.cross_validation import cross_validate
 
-    figures = cross_validate(pictures, settings, out, folds, report=lambda line: typer.echo(line, err=True))
+    figures = cross_validate(pictures, settings, out, folds, report=complain)
     typer.echo(json.dumps(figures, indent=1))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ClaireDSALib.cli.console import refusing
+from ClaireDSALib.cli.console import complain, refusing
 
 if TYPE_CHECKING:
     from ClaireDSALib.training.vessel_evaluate import VesselFigures
@@ -60,9 +60,7 @@ def train_vessels(
     if settings and minutes is not None:
         settings["budget_s"] = 60 * minutes
     with refusing(ValueError):
-        folder = train_and_write(
-            data, out, settings, network=network, start=start or (), report=lambda line: typer.echo(line, err=True)
-        )
+        folder = train_and_write(data, out, settings, network=network, start=start or (), report=complain)
     typer.echo(str(folder))
 
 

@@ -62,19 +62,12 @@ def measure(
     line = centerline_of(mask) if centerline is None else centerline
     size = mask.size if region is None else int(np.count_nonzero(region))
     unit = (1.0, 1.0)
-    length_px, diameter_px = _length(line, unit), _mean_diameter(mask, line, unit)
-    length_mm: float | None = None
-    diameter_mm: float | None = None
-    if spacing_mm is not None and spacing_mm[0] == spacing_mm[1]:
-        length_mm, diameter_mm = spacing_mm[0] * length_px, spacing_mm[0] * diameter_px
-    elif spacing_mm is not None:
-        length_mm, diameter_mm = _length(line, spacing_mm), _mean_diameter(mask, line, spacing_mm)
     return {
         "fraction": float(np.count_nonzero(mask) / size) if size else 0.0,
-        "length_px": length_px,
-        "mean_diameter_px": diameter_px,
-        "length_mm": length_mm,
-        "mean_diameter_mm": diameter_mm,
+        "length_px": _length(line, unit),
+        "mean_diameter_px": _mean_diameter(mask, line, unit),
+        "length_mm": None if spacing_mm is None else _length(line, spacing_mm),
+        "mean_diameter_mm": None if spacing_mm is None else _mean_diameter(mask, line, spacing_mm),
     }
 
 

@@ -37,9 +37,9 @@ def open_session(path: Path, threads: int = 0) -> SharedSession:
 class SharedSession:
     """A graph in onnxruntime with as many threads as the thread that asks has cores.
 
-    Two runs that are analysed side by side with all cores each wait for one another: on two cores one thread each is a
-    tenth faster. A session cannot change its threads, so it is opened again when the share changes, which happens
-    between cases and takes some tens of milliseconds; one is kept. Idle threads do not spin.
+    Runs that are analysed side by side with all cores each would wait for one another. A session cannot change its
+    threads, so it is opened again when the share changes, which happens between cases; one is kept. Idle threads do
+    not spin.
     """
 
     def __init__(self, path: Path, threads: int = 0) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ClaireDSALib.models.networks.quality_net import QualityNet
 from ClaireDSALib.models.quality_reader import INPUTS, QualityFindings, QualityReader
@@ -112,7 +113,9 @@ def choose_masks_anew(
         raise ValueError(msg)
     reader = QualityReader(Path(bundle))
     found = [reader.read(one.image, times=one.times) for one in validation]
-    report(f"{len(validation)} suitable validation runs: {_choose_mask(Path(bundle), found, validation)}")
+    before = _agreement([(f.mask(), one.vessels) for f, one in zip(found, validation, strict=True)])
+    report(f"{len(validation)} suitable validation runs, mean of Dice and clDice so far {before:.4f}")
+    report(f"chosen: {_choose_mask(Path(bundle), found, validation)}")
     return Path(bundle)
 
 
@@ -126,6 +129,10 @@ def _choose_mask(
         return {"threshold": QualityReader(bundle).threshold, "mean of Dice and clDice": float("nan")}
     threshold, cleaning = choose_mask(*zip(*shown, strict=True))
     set_quality_choices(bundle, threshold=threshold, cleaning=cleaning.to_dict())
-    masks = [(cleaning.mask(chart, threshold), truth) for chart, truth in shown]
-    agreement = float(np.mean([dice(m, t) + centerline_dice(m, t) for m, t in masks])) / 2
+    agreement = _agreement([(cleaning.mask(chart, threshold), truth) for chart, truth in shown])
     return {"threshold": threshold, **cleaning.to_dict(), "mean of Dice and clDice": agreement}
+
+
+def _agreement(masks: Sequence[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]) -> float:
+    """Mean of Dice and clDice over masks and their truths."""
+    return float(np.mean([(dice(mask, truth) + centerline_dice(mask, truth)) / 2 for mask, truth in masks]))

@@ -42,6 +42,7 @@ class RunScore:
     vein_dice: float
     av_dice: float
     false_fraction: float
+    injected: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def score_runs(examples: Sequence[VesselExample], segment: Segment) -> list[RunS
 
 
 def summarise(scores: Sequence[RunScore], *, n_boot: int = 1000) -> VesselFigures:
-    """Means with intervals over all suitable runs, by vendor look, motion and size."""
+    """Means with intervals over all suitable runs, by vendor look, motion, size and injected vessel."""
     suitable = [s for s in scores if s.suitable]
     groups: dict[str, list[RunScore]] = {"suitable": suitable}
     for name in ("none", "mild", "severe"):
@@ -89,6 +90,8 @@ def summarise(scores: Sequence[RunScore], *, n_boot: int = 1000) -> VesselFigure
         groups[f"vendor {vendor}"] = [s for s in suitable if s.vendor == vendor]
     for size in sorted({s.size_px for s in suitable}):
         groups[f"{size} px"] = [s for s in suitable if s.size_px == size]
+    for vessel in sorted({s.injected for s in suitable if s.injected}):
+        groups[f"injected {vessel}"] = [s for s in suitable if s.injected == vessel]
     groups = {name: members for name, members in groups.items() if members}
     empty = [s.false_fraction for s in scores if np.isfinite(s.false_fraction)]
     return VesselFigures(
@@ -189,6 +192,7 @@ def _score(one: VesselExample, found: VesselProbabilities) -> RunScore:
         vein_dice=vein,
         av_dice=float(np.mean(both)) if both else float("nan"),
         false_fraction=float("nan") if one.truth[0].any() else float(vessel.mean()),
+        injected=facts.get("injected", ""),
     )
 
 

@@ -208,11 +208,20 @@ def test_a_training_begins_with_the_mean_of_several_bundles(the_bundle, a_networ
 
 
 def test_the_mask_with_the_best_agreement_is_chosen():
-    truth = np.zeros((100, 100), bool)
-    truth[20:80, 50:54] = True
+    truth = np.zeros((200, 200), bool)
+    truth[40:160, 100:104] = True
     chart = np.where(truth, 0.43, 0.02)
-    chart[5:7, 5:12] = 0.7  # a piece of 14 pixels that a threshold cannot drop
-    chart[90:95, 10:90] = 0.33  # and one that a cleaning cannot
+    chart[5:7, 5:12] = 0.7  # 14 pixels that no threshold drops, less than 4e-4 and more than 2e-4 of the picture
+    chart[180:190, 20:180] = 0.33  # more likely than the background, too large to be cleaned away
     threshold, cleaning = choose_mask([chart], [truth])
-    np.testing.assert_array_equal(cleaning.mask(chart, threshold)[10:], truth[10:])
+    np.testing.assert_array_equal(cleaning.mask(chart, threshold), truth)
     assert 0.33 < threshold <= 0.43
+    assert cleaning == Cleaning(smallest_fraction=4e-4, seed=0.0)
+
+
+def test_a_training_of_no_steps_leaves_the_weights_it_began_with(a_network, tmp_path):
+    began = copy.deepcopy(a_network)
+    one = VesselExample(np.zeros((64, 64), np.float16), np.zeros((3, 64, 64), bool), "p")
+    trained = fit([one], [one], VesselFitSettings(steps=0), tmp_path / "c.pt", network=began)
+    for name, weight in a_network.state_dict().items():
+        torch.testing.assert_close(trained.state_dict()[name], weight)
