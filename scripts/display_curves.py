@@ -56,9 +56,7 @@ def main() -> None:
                 logarithmic = replace(series, intensity=replace(series.intensity, relation="LOG"))
                 scores.append([dice(_segmented(one, segmenter), run.visible) for one in (logarithmic, series)])
     error = np.abs(np.log(np.divide(*np.transpose(powers))))
-    print(
-        f"{len(powers) + untold} runs, {untold} tell no curve; of the others it is off by {np.median(error):.0%} (median)"
-    )
+    print(f"{len(powers) + untold} runs, {untold} without a curve; the power is off by {np.median(error):.0%} (median)")
     first, second = np.mean(scores, axis=0)
     print(f"vessel Dice of {len(scores)} runs: taken for logarithmic {first:.3f}, by the curve {second:.3f}")
 
