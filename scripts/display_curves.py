@@ -12,23 +12,23 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from ClaireDSALib.dsa.series import DsaSeries
     from ClaireDSALib.simulator.case import Run
 
 
 def main() -> None:
-    """Print both powers of every run, their mean difference, and the Dice either way."""
+    """Print both powers of every run, their median difference, and the Dice either way."""
     from ClaireDSALib.dsa.display_curve import display_power
     from ClaireDSALib.models.vessel_segmenter import load_segmenter
     from ClaireDSALib.simulator.as_series import series_of
     from ClaireDSALib.simulator.case import iterate_runs
     from ClaireDSALib.simulator.vendor import LOOKS
     from ClaireDSALib.training.simulated_set import draw_patient
+    from ClaireDSALib.training.vessel_parts import segment_series
     from ClaireDSALib.training.vessel_scores import dice
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -54,7 +54,8 @@ def main() -> None:
             print(f"{seed} {look.name}: power {look.gamma:.2f}, noise says {said}", flush=True)
             if _is_plain(run):
                 logarithmic = replace(series, intensity=replace(series.intensity, relation="LOG"))
-                scores.append([dice(_segmented(one, segmenter), run.visible) for one in (logarithmic, series)])
+                masks = [segment_series(one, segmenter).mask("vessel") for one in (logarithmic, series)]
+                scores.append([dice(mask, run.visible) for mask in masks])
     error = np.abs(np.log(np.divide(*np.transpose(powers))))
     print(f"{len(powers) + untold} runs, {untold} without a curve; the power is off by {np.median(error):.0%} (median)")
     first, second = np.mean(scores, axis=0)
@@ -62,19 +63,10 @@ def main() -> None:
 
 
 def _is_plain(run: Run) -> bool:
-    labels = run.labels
-    fit = labels["contrast_fluid"] == "present" and labels["region"] == "intracranial"
-    straight = labels["projection"] in ("ap", "lateral") and run.plan.motion_grade == "none"
-    return fit and straight and run.subtractable and not run.plan.roadmap and bool(run.visible.any())
+    from ClaireDSALib.training.vessel_evaluate import is_suitable
 
-
-def _segmented(series: DsaSeries, segmenter: Any) -> Any:
-    from ClaireDSALib.dsa.subtraction import subtract, subtracted_minip
-
-    frames = subtract(series)
-    peak = subtracted_minip(series, frames=frames)
-    found = segmenter.segment_run(peak, series.valid_region, frames=frames, times_s=series.times_s)
-    return found.mask("vessel")
+    fit = is_suitable({"labels": run.labels, "motion": run.plan.motion_grade}) and run.plan.motion_grade == "none"
+    return fit and run.subtractable and not run.plan.roadmap and bool(run.visible.any())
 
 
 if __name__ == "__main__":

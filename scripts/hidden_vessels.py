@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 def main() -> None:
     """Print the hidden share, and the Dice against both truths."""
     from ClaireDSALib.models.vessel_segmenter import load_segmenter
+    from ClaireDSALib.simulator.as_series import series_of
     from ClaireDSALib.simulator.case import iterate_runs
     from ClaireDSALib.training.simulated_set import draw_patient
+    from ClaireDSALib.training.vessel_parts import segment_series
     from ClaireDSALib.training.vessel_scores import dice
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -41,7 +43,7 @@ def main() -> None:
             beam = _of_the_primary_beam(run)
             if not _is_plain(run) or not beam.any():
                 continue
-            found = _segmented(run, segmenter)
+            found = segment_series(series_of(run), segmenter).mask("vessel")
             hidden.append(1 - (beam & run.visible).sum() / beam.sum())
             reached.append([dice(found, truth) for truth in (beam, run.visible)])
         print(f"patient {seed}: {len(hidden)} runs so far", flush=True)
@@ -65,19 +67,6 @@ def _of_the_primary_beam(run: Run) -> npt.NDArray[np.bool_]:
     blur = run.plan.detector.blur_px
     arteries, veins = shown_vessels(run.iodine, run.opacity, run.quality["noise"], run.region, blur_px=blur)
     return arteries | veins
-
-
-def _segmented(run: Run, segmenter: Any) -> npt.NDArray[np.bool_]:
-    from ClaireDSALib.dsa.subtraction import subtract, subtracted_minip
-    from ClaireDSALib.simulator.as_series import series_of
-
-    series = series_of(run)
-    frames = subtract(series)
-    opacity = subtracted_minip(series, frames=frames)
-    mask: npt.NDArray[np.bool_] = segmenter.segment_run(
-        opacity, series.valid_region, frames=frames, times_s=series.times_s
-    ).mask("vessel")
-    return mask
 
 
 if __name__ == "__main__":

@@ -1,10 +1,30 @@
-"""What a vessel bundle's ``inference.json`` names."""
+"""What a vessel bundle's ``inference.json`` names, and one run from its frames to its vessels."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ClaireDSALib.dsa.subtraction import subtract, subtracted_minip
+
+if TYPE_CHECKING:
+    from ClaireDSALib.dsa.series import DsaSeries
+    from ClaireDSALib.models.vessel_segmenter import VesselProbabilities, VesselSegmenter
+
+
+def segment_series(series: DsaSeries, segmenter: VesselSegmenter) -> VesselProbabilities:
+    """Subtract a run and segment it with all its frames; motion is not corrected.
+
+    Raises
+    ------
+    ValueError
+        When the run cannot be subtracted or its picture is refused.
+    """
+    frames = subtract(series)
+    opacity = subtracted_minip(series, frames=frames)
+    return segmenter.segment_run(opacity, series.valid_region, frames=frames, times_s=series.times_s)
 
 
 class SegmentFolder:
@@ -28,7 +48,6 @@ class SegmentFolder:
         from PIL import Image
 
         from ClaireDSALib.dsa.read import read
-        from ClaireDSALib.dsa.subtraction import subtract, subtracted_minip
         from ClaireDSALib.models.vessel_segmenter import VesselSegmenter
 
         segmenter = VesselSegmenter(self._bundle)
@@ -36,9 +55,7 @@ class SegmentFolder:
         said: dict[str, str] = {}
         for series in read(self._data).series:
             try:
-                frames = subtract(series)
-                opacity = subtracted_minip(series, frames=frames)
-                found = segmenter.segment_run(opacity, series.valid_region, frames=frames, times_s=series.times_s)
+                found = segment_series(series, segmenter)
             except ValueError as problem:
                 said[series.run_id] = str(problem)
                 continue

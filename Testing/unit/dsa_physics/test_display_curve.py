@@ -54,13 +54,20 @@ def test_clipped_pixels_say_nothing_about_the_curve(intensity):
 
 
 def test_pixels_outside_the_collimator_say_nothing_about_the_curve(intensity):
-    noisy = intensity.copy()
-    noisy[:, :, :60] = np.random.default_rng(2).uniform(0.05, 0.4, noisy[:, :, :60].shape)
+    painted = intensity.copy()
+    painted[:, :, :60] = np.random.default_rng(2).normal(0.9, 0.001, painted[:, :, :60].shape)
     region = np.ones((SIDE, SIDE), bool)
     region[:, :60] = False
-    stored = display(0.9 * noisy)
-    inside = DsaSeries.from_array(stored.to_array(), intensity=stored.intensity, valid_region=region)
+    whole = display(painted)
+    inside = DsaSeries.from_array(whole.to_array(), intensity=whole.intensity, valid_region=region)
+    assert display_power(whole) != pytest.approx(1.0, rel=0.15)
     assert display_power(inside) == pytest.approx(1.0, rel=0.15)
+
+
+def test_frames_between_which_much_moves_say_nothing_about_the_curve(intensity):
+    moved = intensity.copy()
+    moved[6:, :, 100:] *= np.random.default_rng(4).uniform(0.7, 1.3, moved[6:, :, 100:].shape)
+    assert display_power(display(0.9 * moved)) == pytest.approx(1.0, rel=0.15)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +75,7 @@ def test_pixels_outside_the_collimator_say_nothing_about_the_curve(intensity):
     [
         np.full((1, SIDE, SIDE), 0.4),
         np.full((4, SIDE, SIDE), 0.4),
-        np.random.default_rng(0).uniform(0.2, 0.9, (4, 16, 16)),
+        np.random.default_rng(0).poisson(np.tile(np.linspace(200, 900, 64), (4, 64, 1))) / 1000,
         np.random.default_rng(0).normal(0.5, 0.01, (4, SIDE, SIDE)),
     ],
     ids=["one frame", "no noise", "too few pixels", "one brightness"],
