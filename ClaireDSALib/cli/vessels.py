@@ -44,6 +44,10 @@ def train_vessels(
     learning_rate: Annotated[
         float | None, typer.Option(min=0, help="unet, sequence: at its highest; 0.002 and 0.003 unless given.")
     ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="unet: patches of a batch; 8 unless given.")] = None,
+    patch_px: Annotated[
+        int | None, typer.Option(help="unet: side of a patch, a multiple of 32; 128 unless given.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="unet, sequence: of everything that is drawn while training.")] = 0,
     device: Annotated[str, typer.Option(help="unet: cpu or cuda.")] = "cpu",
 ) -> None:
@@ -57,6 +61,7 @@ def train_vessels(
         settings |= {} if learning_rate is None else {"learning_rate": learning_rate}
     if network == "unet":
         settings["device"] = device
+        settings |= {name: value for name, value in (("batch", batch), ("patch_px", patch_px)) if value is not None}
     if settings and minutes is not None:
         settings["budget_s"] = 60 * minutes
     with refusing(ValueError):

@@ -196,6 +196,9 @@ class Acquisition:
     """0-based frames used as mask for the subtraction shown."""
     mask_source: str = ""
     motion_correction: str = "none"
+    display_power: float | None = None
+    """Power of the X-ray intensity that display pixels were subtracted as, told by their noise; null for other pixels,
+    where their noise tells none (then they were taken for logarithmic), and where nothing was subtracted."""
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from ClaireDSALib.pipeline.settings import Settings
 from ClaireDSALib.pipeline.steps_perfusion import Passage, collect, map_perfusion, show_arteries
 
 if TYPE_CHECKING:
+    from ClaireDSALib.dsa.attenuation import AttenuationCurve
     from ClaireDSALib.dsa.motion import Method
     from ClaireDSALib.dsa.small_run import SmallRunBuilder
     from ClaireDSALib.models.quality_reader import QualityFindings
@@ -53,6 +54,8 @@ class RunState:
     """The mask choice of the subtraction, None when the run has no usable mask."""
     opacity_frames: Any = None
     """Opacity of every frame, decoded lazily; None when nothing can be subtracted."""
+    curve: AttenuationCurve | None = None
+    """How stored values became attenuation; None when nothing was subtracted."""
     evidence: npt.NDArray[np.float32] | None = None
     """What the frames tell about motion and noise; None when they are too few."""
     labels: tuple[LabelResult, ...] = ()
@@ -136,12 +139,15 @@ class RunState:
         )
 
     def _acquisition(self) -> Acquisition:
-        return describe_acquisition(self.series, mask=self.mask, motion=self.motion)
+        return describe_acquisition(self.series, mask=self.mask, motion=self.motion, curve=self.curve)
 
 
-def describe_acquisition(series: DsaSeries, *, mask: Any = None, motion: str = "none") -> Acquisition:
-    """What was acquired, from the series alone."""
+def describe_acquisition(
+    series: DsaSeries, *, mask: Any = None, motion: str = "none", curve: AttenuationCurve | None = None
+) -> Acquisition:
+    """What was acquired, from the series and, where it was subtracted, from how."""
     geometry, intensity = series.geometry, series.intensity
+    by_power = curve is not None and curve.logarithmic and intensity.relation == "DISP"
     return Acquisition(
         n_frames=series.n_frames,
         rows=series.shape[0],
@@ -162,6 +168,7 @@ def describe_acquisition(series: DsaSeries, *, mask: Any = None, motion: str = "
         mask_frames=tuple(mask.frames) if mask is not None else (),
         mask_source=mask.source if mask is not None else "",
         motion_correction=motion,
+        display_power=round(1 / curve.slope, 3) if curve is not None and by_power else None,
     )
 
 
@@ -188,6 +195,7 @@ def subtract(state: RunState) -> None:
             state.notes.append(f"Not subtracted: {subtraction.why_no_mask(state.series)}.")
             return
         state.opacity_frames = subtraction.subtract(state.series, mask=state.mask)
+        state.curve = state.opacity_frames.curve
         wanted = state.settings.motion_correction
         if wanted != "off" and wanted != "needed":
             _correct_motion(state, wanted)

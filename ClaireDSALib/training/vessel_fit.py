@@ -27,13 +27,24 @@ _UNTIMED_WEIGHT = 0.7
 
 @dataclass(frozen=True)
 class VesselFitSettings(FitSettings):
-    """Choices of one training."""
+    """Choices of one training.
+
+    Raises
+    ------
+    ValueError
+        When the side of the patches is no multiple of 32.
+    """
 
     batch: int = 8
     patch_px: int = 128
     device: str = "cpu"
     half: bool = True
     """Convolve in bfloat16 where that is faster; weights stay single."""
+
+    def __post_init__(self) -> None:
+        if self.patch_px <= 0 or self.patch_px % _MULTIPLE:
+            msg = f"the side of a patch must be a multiple of {_MULTIPLE} px; got {self.patch_px}"
+            raise ValueError(msg)
 
 
 class DiceAndCrossEntropy(nn.Module):

@@ -273,3 +273,23 @@ def test_correction_that_was_not_asked_for_is_not_made(a_moved_run, changes):
     settings = Settings.from_dict({**_WITH_LABELS.to_dict(), **changes})
     (run,) = analyze([a_moved_run], settings, models=_seeing("severe")).report.runs
     assert run.acquisition.motion_correction == "none"
+
+
+@pytest.mark.parametrize(
+    ("relation", "power", "reported"),
+    [("DISP", 0.7, 0.7), ("DISP", 1.5, 1.5), ("LIN", 1.0, None)],
+)
+def test_the_report_says_as_which_power_display_pixels_were_subtracted(relation, power, reported):
+    clean = np.exp(-np.linspace(0, 2.2, 160))[None, None, :] * np.ones((10, 160, 1))
+    clean[5:, 70:80] *= np.exp(-0.4)
+    photons = np.random.default_rng(3).poisson(4000 * clean) / 4000
+    stored = np.round(4095 * np.clip(0.9 * photons, 0, 1) ** power).astype(np.uint16)
+    run = DsaSeries.from_array(
+        stored, times_s=np.arange(10) * 0.5, run_id="shown", intensity=Intensity(bits_stored=12, relation=relation)
+    )
+    acquisition = analyze([run], _PURE).report.runs[0].acquisition
+    assert acquisition.mask_frames
+    if reported is None:
+        assert acquisition.display_power is None
+    else:
+        assert acquisition.display_power == pytest.approx(reported, rel=0.12)

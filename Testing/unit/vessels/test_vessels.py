@@ -5,10 +5,13 @@ import json
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="the vessel network needs torch")
 pytest.importorskip("monai", reason="the vessel network is MONAI's U-Net")
 
+from ClaireDSALib.cli.console import NOTHING_USABLE  # noqa: E402
+from ClaireDSALib.cli.main import app  # noqa: E402
 from ClaireDSALib.dsa.opacity_frames import OpacityArray  # noqa: E402
 from ClaireDSALib.models.errors import BundleError, ImageRefusedError  # noqa: E402
 from ClaireDSALib.models.networks.vessel_net import VesselNet  # noqa: E402
@@ -225,3 +228,31 @@ def test_a_training_of_no_steps_leaves_the_weights_it_began_with(a_network, tmp_
     trained = fit([one], [one], VesselFitSettings(steps=0), tmp_path / "c.pt", network=began)
     for name, weight in a_network.state_dict().items():
         torch.testing.assert_close(trained.state_dict()[name], weight)
+
+
+def test_the_command_trains_with_the_patches_it_is_told(tmp_path):
+    (tmp_path / "set" / "runs").mkdir(parents=True)
+    lines = []
+    for number, split in enumerate(("train", "train", "validation")):
+        one = _picture(number)
+        np.savez(
+            tmp_path / "set" / "runs" / f"{number}.npz",
+            peak=one.opacity,
+            vessels=one.truth,
+            region=np.ones(one.opacity.shape, bool),
+        )
+        lines.append({"npz": f"runs/{number}.npz", "patient": str(number), "split": split, "labels": _SUITABLE})
+    index = "".join(json.dumps(line | {"motion": "none"}) + "\n" for line in lines)
+    (tmp_path / "set" / "index.jsonl").write_text(index)
+    command = ["train", "vessels", "--data", str(tmp_path / "set"), "--patients", "0", "--network", "unet"]
+    command += ["--out", str(tmp_path / "made"), "--steps", "1", "--batch", "2"]
+
+    refused = CliRunner().invoke(app, [*command, "--patch-px", "50"])
+    assert refused.exit_code == NOTHING_USABLE
+    assert "multiple of 32 px; got 50" in refused.output
+    assert not (tmp_path / "made").exists()
+
+    done = CliRunner().invoke(app, [*command, "--patch-px", "64"])
+    assert done.exit_code == 0, done.output
+    training = json.loads((tmp_path / "made" / "configs" / "train.json").read_text())["settings"]
+    assert (training["batch"], training["patch_px"], training["steps"]) == (2, 64, 1)
