@@ -147,7 +147,9 @@ def describe_acquisition(
 ) -> Acquisition:
     """What was acquired, from the series and, where it was subtracted, from how."""
     geometry, intensity = series.geometry, series.intensity
-    by_power = curve is not None and curve.logarithmic and intensity.relation == "DISP"
+    power = None
+    if curve is not None and curve.logarithmic and intensity.relation == "DISP":
+        power = round(1 / curve.slope, 3)
     return Acquisition(
         n_frames=series.n_frames,
         rows=series.shape[0],
@@ -168,7 +170,7 @@ def describe_acquisition(
         mask_frames=tuple(mask.frames) if mask is not None else (),
         mask_source=mask.source if mask is not None else "",
         motion_correction=motion,
-        display_power=round(1 / curve.slope, 3) if curve is not None and by_power else None,
+        display_power=power,
     )
 
 
