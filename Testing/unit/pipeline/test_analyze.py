@@ -277,13 +277,15 @@ def test_correction_that_was_not_asked_for_is_not_made(a_moved_run, changes):
 
 @pytest.mark.parametrize(
     ("relation", "power", "reported"),
-    [("DISP", 0.7, 0.7), ("DISP", 1.5, 1.5), ("LIN", 1.0, None)],
+    [("DISP", 0.7, 0.7), ("DISP", 1.5, 1.5), ("DISP", None, None), ("LIN", 1.0, None)],
 )
 def test_the_report_says_as_which_power_display_pixels_were_subtracted(relation, power, reported):
     clean = np.exp(-np.linspace(0, 2.2, 160))[None, None, :] * np.ones((10, 160, 1))
     clean[5:, 70:80] *= np.exp(-0.4)
     photons = np.random.default_rng(3).poisson(4000 * clean) / 4000
-    stored = np.round(4095 * np.clip(0.9 * photons, 0, 1) ** power).astype(np.uint16)
+    logarithmic = 0.95 + np.log(np.maximum(photons, 1e-3)) / 4
+    shown = logarithmic if power is None else np.clip(0.9 * photons, 0, 1) ** power
+    stored = np.round(4095 * np.clip(shown, 0, 1)).astype(np.uint16)
     run = DsaSeries.from_array(
         stored, times_s=np.arange(10) * 0.5, run_id="shown", intensity=Intensity(bits_stored=12, relation=relation)
     )

@@ -84,3 +84,9 @@ def test_keys_of_a_newer_minor_version_are_ignored(a_full_report):
     data = json.loads(a_full_report.to_json())
     data["runs"][0]["something_new"] = 1
     assert CaseReport.from_dict(data) == a_full_report
+
+
+def test_a_report_from_before_the_display_power_was_written_is_read(a_full_report):
+    data = json.loads(a_full_report.to_json())
+    del data["runs"][0]["acquisition"]["display_power"]
+    assert CaseReport.from_dict(data) == a_full_report
