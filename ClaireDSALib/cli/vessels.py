@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ClaireDSALib.cli.console import complain, refusing
+from ClaireDSALib.cli.console import BAD_USAGE, complain, refusing
 
 if TYPE_CHECKING:
     from ClaireDSALib.training.vessel_evaluate import VesselFigures
@@ -16,6 +16,17 @@ if TYPE_CHECKING:
 Data = Annotated[Path, typer.Option(help="Folder of simulated runs; patients that are missing are added.")]
 Patients = Annotated[int, typer.Option(help="Simulated patients, eight runs each.")]
 Seed = Annotated[int, typer.Option(help="Seed of the first patient.")]
+_STEPS = 6000
+_BOTH = frozenset({"budget_s", "steps", "learning_rate", "seed"})
+_NONE: frozenset[str] = frozenset()
+_OPTIONS = {
+    "unet": _BOTH | {"whole", "start", "batch", "patch_px", "device"},
+    "sequence": _BOTH,
+    "cascade": _NONE,
+    "none": _NONE,
+}
+"""What each training looks at."""
+_OF_PATCHES = frozenset({"device"})
 Anatomy = Annotated[Path | None, typer.Option(help="Folder with SWC trees and head CTs to mix in.", exists=True)]
 
 
@@ -39,34 +50,67 @@ def train_vessels(
             help="unet: bundle whose weights the training begins with; given several times, their mean.", exists=True
         ),
     ] = None,
+    whole: Annotated[
+        bool,
+        typer.Option(
+            "--whole",
+            help="unet: go on from START with whole pictures as the analysis shows them, the normalisation kept.",
+        ),
+    ] = False,
     minutes: Annotated[float | None, typer.Option(help="unet, sequence: wall-clock budget of the training.")] = None,
-    steps: Annotated[int, typer.Option(min=0, help="unet, sequence: batches at most.")] = 6000,
+    steps: Annotated[
+        int | None, typer.Option(min=0, help="unet, sequence: batches; 6000 at most unless given.")
+    ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(min=0, help="unet, sequence: at its highest; 0.002 and 0.003 unless given.")
+        float | None,
+        typer.Option(min=0, help="unet, sequence: at its highest; 0.002, 0.003, and 0.001 for whole pictures."),
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="unet: patches of a batch; 8 unless given.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="unet: patches of a batch; 8, and 2 whole pictures, unless given.")
+    ] = None,
     patch_px: Annotated[
-        int | None, typer.Option(help="unet: side of a patch, a multiple of 32; 128 unless given.")
+        int | None,
+        typer.Option(help="unet: side of a patch, a multiple of 32; 128 unless given. Larger pictures: 512."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="unet, sequence: of everything that is drawn while training.")] = 0,
-    device: Annotated[str, typer.Option(help="unet: cpu or cuda.")] = "cpu",
+    seed: Annotated[
+        int | None, typer.Option(help="unet, sequence: of everything that is drawn while training; 0 unless given.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="unet, from patches: cpu (unless given) or cuda.")] = None,
 ) -> None:
     """Train the vessel network: vessels, arteries, veins."""
     from ClaireDSALib.training.vessel_train import train_and_write
 
+    options = {
+        "whole": whole or None,
+        "start": start or None,
+        "budget_s": None if minutes is None else 60 * minutes,
+        "steps": steps,
+        "learning_rate": learning_rate,
+        "batch": batch,
+        "patch_px": patch_px,
+        "seed": seed,
+        "device": device,
+    }
+    settings: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    with refusing(ValueError, code=BAD_USAGE):
+        _refuse_options_of_others(network, settings)
     _simulate(data, patients, first_seed, anatomy)
-    settings: dict[str, Any] = {}
-    if network not in ("cascade", "none"):
-        settings = {"steps": steps, "seed": seed}
-        settings |= {} if learning_rate is None else {"learning_rate": learning_rate}
-    if network == "unet":
-        settings["device"] = device
-        settings |= {name: value for name, value in (("batch", batch), ("patch_px", patch_px)) if value is not None}
-    if settings and minutes is not None:
-        settings["budget_s"] = 60 * minutes
+    if _OPTIONS.get(network):
+        settings = {"steps": _STEPS} | settings
+    begin = settings.pop("start", ())
     with refusing(ValueError):
-        folder = train_and_write(data, out, settings, network=network, start=start or (), report=complain)
+        folder = train_and_write(data, out, settings, network=network, start=begin, report=complain)
     typer.echo(str(folder))
+
+
+def _refuse_options_of_others(network: str, settings: dict[str, Any]) -> None:
+    """An option that the training would not look at is an error, not a wish."""
+    allowed = _OPTIONS.get(network, settings.keys()) - (_OF_PATCHES if settings.get("whole") else _NONE)
+    for name in settings:
+        if name not in allowed:
+            flag = "--" + {"budget_s": "minutes"}.get(name, name).replace("_", "-")
+            msg = f"{flag} is not for the training {network!r}" + (" with --whole" if settings.get("whole") else "")
+            raise ValueError(msg)
 
 
 def evaluate_vessels(

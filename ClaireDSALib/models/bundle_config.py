@@ -128,7 +128,7 @@ def folder_inference(part: str, target: str, out: Mapping[str, str]) -> dict[str
 
 
 def folder_training(
-    target: str, settings: Mapping[str, Any], *, data: str = "$@bundle_root + '/data'"
+    target: str, settings: Mapping[str, Any], *, data: str = "$@bundle_root + '/data'", goes_on: bool = False
 ) -> dict[str, Any]:
     """``train.json`` that calls ``target(data=, out=, settings=)``.
 
@@ -139,7 +139,10 @@ def folder_training(
     settings : mapping
     data : str
         MONAI expression for the data's place.
+    goes_on : bool
+        The function is given the bundle itself as ``start=`` too.
     """
+    start = {"start": "@bundle_root"} if goes_on else {}
     return {
         "imports": ["$import torch"],
         "bundle_root": ".",
@@ -151,6 +154,7 @@ def folder_training(
             "data": "@data",
             "out": "@out",
             "settings": "@settings",
+            **start,
             "_mode_": "callable",
         },
         "run": ["$@trainer()"],

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ClaireDSALib.models.networks.sequence_net import MAP_STRIDE, FramesOutput, MapsOutput, SequenceNet
 from ClaireDSALib.models.sequence_input import with_neighbours
 from ClaireDSALib.training.fit_best import cosine, save_checkpoint
+from ClaireDSALib.training.norms import keep_norm
 from ClaireDSALib.training.sequence_assessable import assessable, twin_groups
 from ClaireDSALib.training.sequence_augment import MapsBatch, augment, site_targets
 from ClaireDSALib.training.sequence_cache import NETWORK_PX, FeatureCache, RunFeatures, unpack_maps
@@ -295,7 +296,7 @@ class _Loop:
             if np.isfinite(settings.budget_s):
                 progress = max(progress, (spent_s + time.perf_counter() - start) / settings.budget_s)
             if progress >= settings.norm_until:
-                _keep_norm(network)
+                keep_norm(network)
             parts = self._losses(network, members, epoch, generator)
             (sum(parts.values()) / settings.accumulate).backward()  # type: ignore[union-attr]
             losses.append({k: float(v.detach()) for k, v in parts.items()})
@@ -431,13 +432,6 @@ def _step(network: SequenceNet, optimiser: torch.optim.Optimizer, rate: float) -
     nn.utils.clip_grad_norm_(network.parameters(), 5.0)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
-
-
-def _keep_norm(network: nn.Module) -> None:
-    """Batch normalisation as in use, until the next ``network.train()``."""
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
 
 
 def _schedule(progress: float) -> float:

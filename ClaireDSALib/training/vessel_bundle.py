@@ -52,7 +52,7 @@ def write_vessel_bundle(
     folder : Path
     version : str
     training : mapping, optional
-        Settings of the training, for ``configs/train.json``.
+        Settings of the training, for ``configs/train.json``; one on whole pictures goes on from the bundle itself.
     """
     save_weights(network, folder / WEIGHTS_FILE)
     export_vessels(network, folder / ONNX_FILE)
@@ -78,7 +78,7 @@ def write_vessel_bundle(
         folder,
         metadata=_metadata(_KINDS[type(network)], version, inputs) | {"vessels": section},
         inference=folder_inference("segmenter", parts, {"output_dir": "masks"}),
-        train=folder_training(trainer, training or {}),
+        train=folder_training(trainer, training or {}, goes_on=bool((training or {}).get("whole"))),
     )
 
 

@@ -42,6 +42,8 @@ def train_and_write(
     settings : mapping, optional
         Fields of :class:`~ClaireDSALib.training.vessel_pixels.PixelFitSettings` for a cascade, of
         :class:`~ClaireDSALib.training.vessel_fit.VesselFitSettings` for a U-Net; ``network`` overrides the argument.
+        With ``whole``, a U-Net goes on from ``start`` with whole pictures and the normalisation it has, and the others
+        are fields of :class:`~ClaireDSALib.training.vessel_whole.WholeFitSettings`.
     network : "cascade", "unet", "sequence" or "none"
         A cascade takes minutes on a CPU; a U-Net wants a GPU or hours. "sequence" adds to the bundle in ``out`` the
         network over the frames that tells arteries from veins, with the settings of
@@ -55,7 +57,8 @@ def train_and_write(
     Raises
     ------
     ValueError
-        For another network, "sequence" and "none" without a bundle, or a start that is not for it.
+        For another network, "sequence" and "none" without a bundle, a start that is not for it, or whole pictures
+        without a start.
     """
     data, out, chosen = Path(data), Path(out), dict(settings or {})
     starts = [Path(start)] if isinstance(start, (str, Path)) else [Path(one) for one in start]
@@ -69,6 +72,9 @@ def train_and_write(
     if kind in ("sequence", "none") and not (out / "configs" / "metadata.json").is_file():
         msg = f"{out} is no vessel bundle; train a cascade or a unet there first"
         raise ValueError(msg)
+    if chosen.get("whole") and not starts:
+        msg = "whole pictures are for a U-Net that has learnt from patches; name its bundle as the start"
+        raise ValueError(msg)
     if kind == "sequence":
         return _add_sequence(data, out, chosen, report)
     if kind == "none":
@@ -81,7 +87,7 @@ def train_and_write(
         trained: VesselCascade | VesselNet = _fit_cascade(train, chosen, report)
     else:
         begin = mean_unet(starts) if starts else None
-        trained = _fit_unet(train, validation, chosen, out, begin, report)
+        trained = _fit_unet(train, validation, dict(chosen), out, begin, report)
     write_vessel_bundle(trained, out, training={"network": kind, **chosen})
     made = choose_for(out, validation)
     report(f"validation: Dice {made.dice:.3f}, clDice {made.cldice:.3f}, thresholds {made.thresholds}")
@@ -106,10 +112,18 @@ def _fit_unet(
 ) -> VesselNet:
     from ClaireDSALib.training.vessel_fit import VesselFitSettings, fit
 
-    shown = _spread([one for one in _suitable(validation) if one.truth[0].any()], _MOST_IN_VALIDATION)
+    filled = [one for one in _suitable(validation) if one.truth[0].any()]
+    checkpoint = out.with_suffix(".checkpoint.pt")
+    if settings.pop("whole", False):
+        from ClaireDSALib.training.vessel_whole import WholeFitSettings, fit_whole
+
+        assert begin is not None  # asked above
+        fit_whole(train, filled, WholeFitSettings(**settings), checkpoint, begin, report=report)
+        return begin.cpu()
+    shown = _spread(filled, _MOST_IN_VALIDATION)
     channels = tuple(settings.pop("channels", CHANNELS))
     unet = begin or VesselNet(channels, in_channels=len(INPUTS[-1]))
-    fit(train, shown, VesselFitSettings(**settings), out.with_suffix(".checkpoint.pt"), network=unet, report=report)
+    fit(train, shown, VesselFitSettings(**settings), checkpoint, network=unet, report=report)
     return unet.cpu()
 
 

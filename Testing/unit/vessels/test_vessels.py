@@ -23,24 +23,7 @@ from ClaireDSALib.training.vessel_choices import choose_mask  # noqa: E402
 from ClaireDSALib.training.vessel_examples import VesselExample  # noqa: E402
 from ClaireDSALib.training.vessel_fit import VesselFitSettings, fit, mean_dice  # noqa: E402
 from ClaireDSALib.training.vessel_train import choose_for, load_unet, mean_unet, train_and_write  # noqa: E402
-
-_SUITABLE = {"contrast_fluid": "present", "region": "intracranial", "projection": "ap"}
-TINY = (4, 8, 8, 8, 8, 4)
-
-
-def _picture(seed: int, side: int = 96) -> VesselExample:
-    """Bright bars on noise: a vertical artery, early, and a horizontal vein, late."""
-    rng = np.random.default_rng(seed)
-    artery, vein = np.zeros((side, side), bool), np.zeros((side, side), bool)
-    column, row = rng.integers(20, side - 20, 2)
-    artery[:, column - 2 : column + 3] = True
-    vein[row - 4 : row + 5] = True
-    peak = np.maximum(0.8 * artery, 0.75 * vein) + rng.normal(0, 0.03, (side, side))
-    times = np.stack([1.0 * artery, 0.9 * vein]) + rng.normal(0, 0.03, (2, side, side))
-    facts = {"motion": "none", "vendor": "north", "labels": dict(_SUITABLE)}
-    return VesselExample(
-        peak.astype(np.float16), np.stack([artery | vein, artery, vein]), f"p{seed}", times.astype(np.float16), facts
-    )
+from Testing.unit.vessels.bars import TINY, a_picture, write_set  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +144,7 @@ def test_arteries_and_veins_lie_inside_the_vessels_and_may_overlap():
 
 
 def test_training_learns_vessels_and_tells_arteries_from_veins_by_their_time(tmp_path):
-    train, held_out = [_picture(s) for s in range(24)], [_picture(100 + s) for s in range(6)]
+    train, held_out = [a_picture(s) for s in range(24)], [a_picture(100 + s) for s in range(6)]
     settings = VesselFitSettings(steps=180, batch=4, patch_px=64, learning_rate=1e-2, validate_every=90, half=False)
     told: list[str] = []
     torch.manual_seed(0)
@@ -231,19 +214,7 @@ def test_a_training_of_no_steps_leaves_the_weights_it_began_with(a_network, tmp_
 
 
 def test_the_command_trains_with_the_patches_it_is_told(tmp_path):
-    (tmp_path / "set" / "runs").mkdir(parents=True)
-    lines = []
-    for number, split in enumerate(("train", "train", "validation")):
-        one = _picture(number)
-        np.savez(
-            tmp_path / "set" / "runs" / f"{number}.npz",
-            peak=one.opacity,
-            vessels=one.truth,
-            region=np.ones(one.opacity.shape, bool),
-        )
-        lines.append({"npz": f"runs/{number}.npz", "patient": str(number), "split": split, "labels": _SUITABLE})
-    index = "".join(json.dumps(line | {"motion": "none"}) + "\n" for line in lines)
-    (tmp_path / "set" / "index.jsonl").write_text(index)
+    write_set(tmp_path / "set")
     command = ["train", "vessels", "--data", str(tmp_path / "set"), "--patients", "0", "--network", "unet"]
     command += ["--out", str(tmp_path / "made"), "--steps", "1", "--batch", "2"]
 
