@@ -1,6 +1,7 @@
 """Training on whole pictures: what is shown, what is scored, and that normalisation is kept."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,11 +68,12 @@ def test_whole_pictures_teach_a_network_whose_normalisation_stays(tmp_path):
 
 
 def test_a_picture_is_shown_as_the_analysis_shows_it():
-    one = a_picture(3, 90)
+    square = a_picture(3, 90)
+    one = replace(square, opacity=square.opacity[:, :70], truth=square.truth[..., :70], times=square.times[..., :70])
     whole = WholePicture.of(one, 3)
     image, truth, work_shape = draw(whole, 512, _NeverNew(0))
     prepared = prepare_vessels(one.opacity.astype(np.float32), times=one.absolute_times(), n_channels=3)
-    assert work_shape == prepared.work_shape == (512, 512)
+    assert work_shape == prepared.work_shape == (512, 398)
     np.testing.assert_allclose(image.numpy(), prepared.image, atol=1e-3)
     np.testing.assert_array_equal(truth[0].numpy() > 0.5, one.truth)
 
@@ -164,7 +166,9 @@ def test_the_command_goes_on_from_a_bundle_with_whole_pictures(tmp_path):
     ],
 )
 def test_an_option_of_another_training_is_refused_before_anything_is_simulated(tmp_path, options, flag):
-    told = CliRunner().invoke(app, ["train", "vessels", "--data", str(tmp_path / "s"), "--out", "o", *options])
+    told = CliRunner().invoke(
+        app, ["train", "vessels", "--data", str(tmp_path / "s"), "--patients", "0", "--out", "o", *options]
+    )
     assert told.exit_code == BAD_USAGE
     assert f"{flag} is not for the training" in told.output
     assert not (tmp_path / "s").exists()
