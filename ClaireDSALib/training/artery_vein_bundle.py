@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,6 +60,14 @@ def add_artery_vein(network: CaveTemporalUNet, folder: Path, size_px: int) -> No
         "picture_weight": 0.0,
         "network": {"type": "CaveTemporalUNet", "arguments": arguments | {"norm": network.norm}},
     }
+    set_choices(folder, artery_vein=entry)
+
+
+def keep_artery_vein(entry: Mapping[str, Any], source: Path, folder: Path) -> None:
+    """Take the network over the frames of the vessel bundle ``source``, whose ``entry`` it is, into another."""
+    if source.resolve() != folder.resolve():
+        for name in ("step", "decode", "weights"):
+            shutil.copyfile(source / entry[name], folder / entry[name])
     set_choices(folder, artery_vein=entry)
 
 

@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ClaireDSALib.models.bundle import read_metadata
 from ClaireDSALib.models.networks.vessel_cascade import VesselCascade
 from ClaireDSALib.models.networks.vessel_net import CHANNELS, VesselNet
 from ClaireDSALib.models.vessel_segmenter import INPUTS, VesselSegmenter
+from ClaireDSALib.training.artery_vein_bundle import keep_artery_vein
 from ClaireDSALib.training.vessel_bundle import set_choices, write_vessel_bundle
 from ClaireDSALib.training.vessel_choices import VesselChoices, choose
 from ClaireDSALib.training.vessel_evaluate import is_suitable
@@ -51,7 +53,8 @@ def train_and_write(
         calibration, thresholds and cleaning of the bundle in ``out`` anew.
     start : path or sequence of paths, optional
         Bundle with a U-Net whose weights a U-Net's training begins with; of several the mean, which is often better
-        than each where they went different ways from one start. With 0 steps it is written as it is.
+        than each where they went different ways from one start. With 0 steps it is written as it is. The network over
+        the frames of the first is taken along.
     report : callable
 
     Raises
@@ -88,7 +91,11 @@ def train_and_write(
     else:
         begin = mean_unet(starts) if starts else None
         trained = _fit_unet(train, validation, dict(chosen), out, begin, report)
+    over_time = read_metadata(starts[0])["vessels"].get("artery_vein") if starts else None
     write_vessel_bundle(trained, out, training={"network": kind, **chosen})
+    if over_time:
+        keep_artery_vein(over_time, starts[0], out)
+        report("the network over the frames is that of the start; --network none chooses its thresholds anew")
     made = choose_for(out, validation)
     report(f"validation: Dice {made.dice:.3f}, clDice {made.cldice:.3f}, thresholds {made.thresholds}")
     return out
@@ -167,7 +174,6 @@ def load_unet(bundle: Path) -> VesselNet:
     ValueError
         When the bundle holds another network.
     """
-    from ClaireDSALib.models.bundle import read_metadata
     from ClaireDSALib.models.weights import load_weights
 
     section = read_metadata(bundle)["vessels"]

@@ -45,6 +45,7 @@ from ClaireDSALib.training.vessel_sequence_fit import (  # noqa: E402
 )
 from ClaireDSALib.training.vessel_set import packed  # noqa: E402
 from ClaireDSALib.training.vessel_train import train_and_write  # noqa: E402
+from Testing.unit.vessels.bars import write_set  # noqa: E402
 
 WIDTHS = (4, 4, 6, 6, 8)
 
@@ -243,6 +244,18 @@ def test_choices_are_made_anew_without_training(a_unet, a_network, tmp_path, mon
     for kind in ("none", "sequence"):
         with pytest.raises(ValueError, match="is no vessel bundle"):
             train_and_write(tmp_path, tmp_path / "nothing", network=kind)
+
+
+def test_a_training_from_a_bundle_takes_its_network_over_the_frames_along(the_bundle, tmp_path):
+    write_set(tmp_path / "set")
+    start = shutil.copytree(the_bundle, tmp_path / "start")
+    set_choices(start, artery_vein=_entry(start) | {"thresholds": [0.4, 0.6]})
+    frames = np.random.default_rng(2).random((6, 48, 40)).astype(np.float32)
+    expected = _reader(start).read(frames, 1.0, (48, 40))
+    for out in (tmp_path / "made", start):
+        made = train_and_write(tmp_path / "set", out, {"steps": 0}, network="unet", start=start)
+        assert _entry(made)["thresholds"] == [0.4, 0.6]
+        np.testing.assert_array_equal(_reader(made).read(frames, 1.0, (48, 40)), expected)
 
 
 def test_what_the_frames_add_is_measured_on_the_runs_that_have_them(the_bundle):
