@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Data = Annotated[Path, typer.Option(help="Folder of simulated runs; patients that are missing are added.")]
 Patients = Annotated[int, typer.Option(help="Simulated patients, eight runs each.")]
 Seed = Annotated[int, typer.Option(help="Seed of the first patient.")]
+Anatomy = Annotated[Path | None, typer.Option(help="Folder with SWC trees and head CTs to mix in.", exists=True)]
+
 _STEPS = 6000
 _BOTH = frozenset({"budget_s", "steps", "learning_rate", "seed"})
 _NONE: frozenset[str] = frozenset()
@@ -27,7 +29,6 @@ _OPTIONS = {
 }
 """What each training looks at."""
 _OF_PATCHES = frozenset({"device"})
-Anatomy = Annotated[Path | None, typer.Option(help="Folder with SWC trees and head CTs to mix in.", exists=True)]
 
 
 def train_vessels(
@@ -78,7 +79,7 @@ def train_vessels(
     device: Annotated[str | None, typer.Option(help="unet, from patches: cpu (unless given) or cuda.")] = None,
 ) -> None:
     """Train the vessel network: vessels, arteries, veins."""
-    from ClaireDSALib.training.vessel_train import train_and_write
+    from ClaireDSALib.training.vessel_train import refuse_unusable, train_and_write
 
     options = {
         "whole": whole or None,
@@ -94,6 +95,8 @@ def train_vessels(
     settings: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     with refusing(ValueError, code=BAD_USAGE):
         _refuse_options_of_others(network, settings)
+    with refusing(ValueError):
+        refuse_unusable(network, out, start or (), whole=whole)
     _simulate(data, patients, first_seed, anatomy)
     if _OPTIONS.get(network):
         settings = {"steps": _STEPS} | settings

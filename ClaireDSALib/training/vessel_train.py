@@ -66,18 +66,7 @@ def train_and_write(
     data, out, chosen = Path(data), Path(out), dict(settings or {})
     starts = [Path(start)] if isinstance(start, (str, Path)) else [Path(one) for one in start]
     kind = str(chosen.pop("network", network))
-    if kind not in ("cascade", "unet", "sequence", "none"):
-        msg = f"unknown vessel network {kind!r}; there are cascade, unet and sequence, and none for new choices alone"
-        raise ValueError(msg)
-    if starts and kind != "unet":
-        msg = f"a training of {kind!r} cannot start from the weights of a bundle, a unet's can"
-        raise ValueError(msg)
-    if kind in ("sequence", "none") and not (out / "configs" / "metadata.json").is_file():
-        msg = f"{out} is no vessel bundle; train a cascade or a unet there first"
-        raise ValueError(msg)
-    if chosen.get("whole") and not starts:
-        msg = "whole pictures are for a U-Net that has learnt from patches; name its bundle as the start"
-        raise ValueError(msg)
+    refuse_unusable(kind, out, starts, whole=bool(chosen.get("whole")))
     if kind == "sequence":
         return _add_sequence(data, out, chosen, report)
     if kind == "none":
@@ -99,6 +88,28 @@ def train_and_write(
     made = choose_for(out, validation)
     report(f"validation: Dice {made.dice:.3f}, clDice {made.cldice:.3f}, thresholds {made.thresholds}")
     return out
+
+
+def refuse_unusable(kind: str, out: Path, starts: Sequence[Path], *, whole: bool = False) -> None:
+    """Refuse what :func:`train_and_write` cannot do, before anybody simulates or loads runs for it.
+
+    Raises
+    ------
+    ValueError
+        As :func:`train_and_write` says.
+    """
+    if kind not in ("cascade", "unet", "sequence", "none"):
+        msg = f"unknown vessel network {kind!r}; there are cascade, unet and sequence, and none for new choices alone"
+        raise ValueError(msg)
+    if starts and kind != "unet":
+        msg = f"a training of {kind!r} cannot start from the weights of a bundle, a unet's can"
+        raise ValueError(msg)
+    if kind in ("sequence", "none") and not (out / "configs" / "metadata.json").is_file():
+        msg = f"{out} is no vessel bundle; train a cascade or a unet there first"
+        raise ValueError(msg)
+    if whole and not starts:
+        msg = "whole pictures are for a U-Net that has learnt from patches; name its bundle as the start"
+        raise ValueError(msg)
 
 
 def _fit_cascade(

@@ -114,9 +114,8 @@ def fit_whole(
         losses = []
         for _ in range(settings.batch):
             one = pictures[rng.choice(len(pictures), p=shares)]
-            image, truth, work_shape = draw(one, settings.patch_px, rng)
-            logits = _shown(trained, image, work_shape, truth.shape[-2:], half=settings.half)
-            losses.append(picture_loss(logits, truth))
+            image, truth = draw(one, settings.patch_px, rng)
+            losses.append(picture_loss(_shown(trained, image, truth.shape[-2:], half=settings.half), truth))
         return torch.stack(losses).mean()
 
     def judge(averaged: nn.Module) -> tuple[float, str]:
@@ -127,18 +126,15 @@ def fit_whole(
     return trained
 
 
-def draw(
-    one: WholePicture, most_px: int, rng: np.random.Generator
-) -> tuple[torch.Tensor, torch.Tensor, tuple[int, int]]:
+def draw(one: WholePicture, most_px: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """A picture or a part of it, mirrored at random, and often enough with less or another look.
 
     Only pictures shown at their own size are cut, others are taken whole.
 
     Returns
     -------
-    image : (1, C, h, w) Tensor, padded to a multiple of 32
+    image : (1, C, h, w) Tensor, without padding
     truth : (1, 3, H, W) Tensor at the run's own size
-    work_shape : size of ``image`` without padding
     """
     image = torch.from_numpy(one.image.astype(np.float32))[None]
     truth = torch.from_numpy(one.truth.astype(np.float32))[None]
@@ -148,14 +144,12 @@ def draw(
     for axis in (2, 3):
         if rng.random() < 0.5:
             image, truth = image.flip(axis), truth.flip(axis)
-    work_shape = (image.shape[2], image.shape[3])
-    image = functional.pad(image, (0, -work_shape[1] % _MULTIPLE, 0, -work_shape[0] % _MULTIPLE), mode="replicate")
     look = rng.random()
     if look < _MINIP_ALONE:
         image = torch.cat([image[:, :1], torch.zeros_like(image[:, 1:])], 1)
     elif look < _MINIP_ALONE + _NEW_LOOK:
         image = new_look(image[0], rng)[None]
-    return image, truth, work_shape
+    return image, truth
 
 
 def picture_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
@@ -172,21 +166,19 @@ def vessel_dice(network: nn.Module, one: WholePicture, *, half: bool = False) ->
     """Dice of the vessel channel at the run's own size and a probability of one half; NaN when both are empty."""
     network.eval()
     image = torch.from_numpy(one.image.astype(np.float32))[None]
-    height, width = image.shape[2:]
-    padded = functional.pad(image, (0, -width % _MULTIPLE, 0, -height % _MULTIPLE), mode="replicate")
-    found = _shown(network, padded, (height, width), one.truth.shape[1:], half=half)[0, 0].numpy() >= 0
+    found = _shown(network, image, one.truth.shape[1:], half=half)[0, 0].numpy() >= 0
     both = found.sum() + one.truth[0].sum()
     return 2 * float((found & one.truth[0]).sum()) / float(both) if both else float("nan")
 
 
-def _shown(
-    network: nn.Module, image: torch.Tensor, work_shape: tuple[int, int], shape: Sequence[int], *, half: bool
-) -> torch.Tensor:
+def _shown(network: nn.Module, image: torch.Tensor, shape: Sequence[int], *, half: bool) -> torch.Tensor:
     """(1, 3, H, W) logits at the run's own size."""
+    height, width = image.shape[2:]
+    padded = functional.pad(image, (0, -width % _MULTIPLE, 0, -height % _MULTIPLE), mode="replicate")
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
-        logits = network(image.contiguous(memory_format=torch.channels_last))
-    logits = logits.float()[:, :, : work_shape[0], : work_shape[1]]
-    if tuple(shape) == tuple(work_shape):
+        logits = network(padded.contiguous(memory_format=torch.channels_last))
+    logits = logits.float()[:, :, :height, :width]
+    if tuple(shape) == (height, width):
         return logits
     return functional.interpolate(logits, tuple(shape), mode="bicubic", antialias=True)
 

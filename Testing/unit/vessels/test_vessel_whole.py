@@ -10,13 +10,15 @@ from typer.testing import CliRunner
 torch = pytest.importorskip("torch", reason="the vessel network needs torch")
 pytest.importorskip("monai", reason="the vessel network is MONAI's U-Net")
 
+from monai.bundle import ConfigParser  # noqa: E402
+
 from ClaireDSALib.cli.console import BAD_USAGE  # noqa: E402
 from ClaireDSALib.cli.main import app  # noqa: E402
 from ClaireDSALib.models.networks.vessel_net import VesselNet  # noqa: E402
 from ClaireDSALib.models.vessel_input import prepare_vessels  # noqa: E402
+from ClaireDSALib.models.vessel_segmenter import VesselSegmenter  # noqa: E402
 from ClaireDSALib.training.vessel_bundle import write_vessel_bundle  # noqa: E402
 from ClaireDSALib.training.vessel_fit import VesselFitSettings, fit  # noqa: E402
-from ClaireDSALib.training.vessel_train import train_and_write  # noqa: E402
 from ClaireDSALib.training.vessel_whole import (  # noqa: E402
     WholeFitSettings,
     WholePicture,
@@ -71,11 +73,27 @@ def test_a_picture_is_shown_as_the_analysis_shows_it():
     square = a_picture(3, 90)
     one = replace(square, opacity=square.opacity[:, :70], truth=square.truth[..., :70], times=square.times[..., :70])
     whole = WholePicture.of(one, 3)
-    image, truth, work_shape = draw(whole, 512, _NeverNew(0))
+    image, truth = draw(whole, 512, _NeverNew(0))
     prepared = prepare_vessels(one.opacity.astype(np.float32), times=one.absolute_times(), n_channels=3)
-    assert work_shape == prepared.work_shape == (512, 398)
-    np.testing.assert_allclose(image.numpy(), prepared.image, atol=1e-3)
+    height, width = prepared.work_shape
+    assert image.shape == (1, 3, 512, 398)
+    np.testing.assert_allclose(image.numpy(), prepared.image[..., :height, :width], atol=1e-3)
     np.testing.assert_array_equal(truth[0].numpy() > 0.5, one.truth)
+
+
+def test_a_run_is_scored_as_the_bundle_segments_it(tmp_path):
+    torch.manual_seed(0)
+    network = VesselNet(TINY, in_channels=3).eval()
+    write_vessel_bundle(network, tmp_path / "bundle")
+    square = a_picture(5, 90)
+    one = replace(square, opacity=square.opacity[:, :70], truth=square.truth[..., :70], times=square.times[..., :70])
+    maps = VesselSegmenter(tmp_path / "bundle").segment(one.opacity.astype(np.float32), times=one.absolute_times()).maps
+    with torch.no_grad():
+        network.unet.final_conv.bias[0] -= float(np.log(np.median(maps[0]) / (1 - np.median(maps[0]))))
+    mask = maps[0] >= np.median(maps[0])
+    expected = 2 * (mask & one.truth[0]).sum() / (mask.sum() + one.truth[0].sum())
+    assert 0.05 < expected < 0.95
+    assert vessel_dice(network, WholePicture.of(one, 3)) == pytest.approx(expected, abs=0.01)
 
 
 def test_image_and_truth_are_mirrored_together():
@@ -84,7 +102,7 @@ def test_image_and_truth_are_mirrored_together():
     image = np.repeat(mask[:1], 3, 0).astype(np.float16)
     seen = set()
     for seed in range(40):
-        shown, truth, _ = draw(WholePicture(image, mask), 512, np.random.default_rng(seed))
+        shown, truth = draw(WholePicture(image, mask), 512, np.random.default_rng(seed))
         bright = shown[0, 0] > shown[0, 0].mean()
         rows, columns = np.nonzero(truth[0, 0].numpy())
         assert bright[rows, columns].float().mean() > 0.9
@@ -95,14 +113,12 @@ def test_image_and_truth_are_mirrored_together():
 def test_parts_are_cut_from_pictures_at_their_own_size_only():
     numbers = np.arange(700 * 640, dtype=np.float32).reshape(700, 640) / 700 / 640
     own = WholePicture(np.repeat(numbers[None], 3, 0).astype(np.float16), np.repeat(numbers[None] > 0.5, 3, 0))
-    image, truth, work_shape = draw(own, 512, _NeverNew(4))
-    assert work_shape == (512, 512)
+    image, truth = draw(own, 512, _NeverNew(4))
     assert image.shape == (1, 3, 512, 512)
     np.testing.assert_array_equal(truth[0, 0].numpy() > 0.5, image[0, 0].numpy() > 0.5)
     shrunk = WholePicture(own.image, np.zeros((3, 1400, 1280), bool))
-    image, truth, work_shape = draw(shrunk, 512, _NeverNew(4))
-    assert work_shape == (700, 640)
-    assert image.shape == (1, 3, 704, 640)
+    image, truth = draw(shrunk, 512, _NeverNew(4))
+    assert image.shape == (1, 3, 700, 640)
     assert truth.shape == (1, 3, 1400, 1280)
 
 
@@ -142,16 +158,20 @@ def test_the_command_goes_on_from_a_bundle_with_whole_pictures(tmp_path):
     write_vessel_bundle(VesselNet(TINY, in_channels=5), tmp_path / "start")
     command = ["train", "vessels", "--data", str(tmp_path / "set"), "--patients", "0", "--network", "unet", "--whole"]
     command += ["--out", str(tmp_path / "made"), "--steps", "1"]
-    assert "name its bundle as the start" in CliRunner().invoke(app, command).output
+    alone = CliRunner().invoke(app, [*command, "--data", str(tmp_path / "other"), "--patients", "1"])
+    assert "name its bundle as the start" in alone.output
+    assert not (tmp_path / "other").exists()
 
     done = CliRunner().invoke(app, [*command, "--start", str(tmp_path / "start"), "--batch", "1"])
     assert done.exit_code == 0, done.output
-    training = json.loads((tmp_path / "made" / "configs" / "train.json").read_text())
-    assert training["settings"] == {"network": "unet", "whole": True, "steps": 1, "batch": 1}
-    assert training["trainer"]["start"] == "@bundle_root"
-    again = train_and_write(
-        tmp_path / "set", tmp_path / "again", dict(training["settings"]), start=tmp_path / "made", report=print
-    )
+    training = tmp_path / "made" / "configs" / "train.json"
+    assert json.loads(training.read_text())["settings"] == {"network": "unet", "whole": True, "steps": 1, "batch": 1}
+
+    parser = ConfigParser()
+    parser.read_config(training)
+    parser.update({"bundle_root": str(tmp_path / "made"), "data": str(tmp_path / "set")})
+    again = parser.get_parsed_content("trainer")()
+    assert again == tmp_path / "made" / "trained"
     assert (again / "models" / "model.onnx").is_file()
 
 
