@@ -22,7 +22,7 @@ _STEPS = 6000
 _BOTH = frozenset({"budget_s", "steps", "learning_rate", "seed"})
 _NONE: frozenset[str] = frozenset()
 _OPTIONS = {
-    "unet": _BOTH | {"whole", "start", "batch", "patch_px", "device"},
+    "unet": _BOTH | {"whole", "start", "batch", "patch_px", "threads", "device"},
     "sequence": _BOTH,
     "cascade": _NONE,
     "none": _NONE,
@@ -76,6 +76,7 @@ def train_vessels(
     seed: Annotated[
         int | None, typer.Option(help="unet, sequence: of everything that is drawn while training; 0 unless given.")
     ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="unet: threads of the CPU; 1 unless given.")] = None,
     device: Annotated[str | None, typer.Option(help="unet, from patches: cpu (unless given) or cuda.")] = None,
 ) -> None:
     """Train the vessel network: vessels, arteries, veins."""
@@ -90,6 +91,7 @@ def train_vessels(
         "batch": batch,
         "patch_px": patch_px,
         "seed": seed,
+        "threads": threads,
         "device": device,
     }
     settings: dict[str, Any] = {name: value for name, value in options.items() if value is not None}

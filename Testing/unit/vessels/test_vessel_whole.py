@@ -152,7 +152,14 @@ def test_settings_that_cannot_be_are_refused(settings, sentence):
         WholeFitSettings(**settings)
 
 
-def test_the_command_goes_on_from_a_bundle_with_whole_pictures(tmp_path):
+@pytest.fixture
+def threads_restored():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_the_command_goes_on_from_a_bundle_with_whole_pictures(tmp_path, threads_restored):
     write_set(tmp_path / "set")
     torch.manual_seed(0)
     write_vessel_bundle(VesselNet(TINY, in_channels=5), tmp_path / "start")
@@ -162,8 +169,9 @@ def test_the_command_goes_on_from_a_bundle_with_whole_pictures(tmp_path):
     assert "name its bundle as the start" in alone.output
     assert not (tmp_path / "other").exists()
 
-    done = CliRunner().invoke(app, [*command, "--start", str(tmp_path / "start"), "--batch", "1"])
+    done = CliRunner().invoke(app, [*command, "--start", str(tmp_path / "start"), "--batch", "1", "--threads", "2"])
     assert done.exit_code == 0, done.output
+    assert torch.get_num_threads() == 2
     training = tmp_path / "made" / "configs" / "train.json"
     assert json.loads(training.read_text())["settings"] == {"network": "unet", "whole": True, "steps": 1, "batch": 1}
 
@@ -183,6 +191,7 @@ def test_the_command_goes_on_from_a_bundle_with_whole_pictures(tmp_path):
         (["--network", "sequence", "--patch-px", "64"], "--patch-px"),
         (["--network", "cascade", "--whole"], "--whole"),
         (["--network", "unet", "--whole", "--device", "cuda"], "--device"),
+        (["--network", "cascade", "--threads", "2"], "--threads"),
     ],
 )
 def test_an_option_of_another_training_is_refused_before_anything_is_simulated(tmp_path, options, flag):
