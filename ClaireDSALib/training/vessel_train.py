@@ -46,7 +46,7 @@ def train_and_write(
         :class:`~ClaireDSALib.training.vessel_fit.VesselFitSettings` for a U-Net; ``network`` overrides the argument.
         With ``whole``, a U-Net goes on from ``start`` with whole pictures and the normalisation it has, and the others
         are fields of :class:`~ClaireDSALib.training.vessel_whole.WholeFitSettings`. ``threads`` of the CPU, 1 unless
-        given, are no property of the bundle and not written to it.
+        given (torch's own choice beside a GPU), are no property of the bundle and not written to it.
     network : "cascade", "unet", "sequence" or "none"
         A cascade takes minutes on a CPU; a U-Net wants a GPU or hours. "sequence" adds to the bundle in ``out`` the
         network over the frames that tells arteries from veins, with the settings of
@@ -72,9 +72,9 @@ def train_and_write(
         return _add_sequence(data, out, chosen, report)
     if kind == "none":
         return _choose_anew(data, out, report)
-    threads = int(chosen.pop("threads", 1))
-    if chosen.get("device", "cpu") == "cpu":
-        torch.set_num_threads(threads)
+    threads = chosen.pop("threads", 1 if chosen.get("device", "cpu") == "cpu" else None)
+    if threads is not None:
+        torch.set_num_threads(int(threads))
     train, validation = load_examples(data, "train"), load_examples(data, "validation")
     report(f"{len(train)} runs to train on, {len(validation)} to validate")
     if kind == "cascade":
