@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -38,9 +39,9 @@ def main() -> None:
         )
         make_vessel_set(plan, lambda done, total: print(f"{done} of {total} patients", flush=True))
         runs = [one for one in load_examples(folder) if is_suitable(one.facts or {}) and one.truth[0].any()]
-    least, most = segmenter.work_px
-    for size in (SIDE_PX, most):
-        segmenter.work_px = (least, size)
+    shown = segmenter.looks
+    for size in (SIDE_PX, max(look.most_px for look in shown)):
+        segmenter.looks = tuple(replace(look, most_px=size) for look in shown)
         start, scores = time.process_time(), []
         for one in runs:
             times = one.absolute_times()

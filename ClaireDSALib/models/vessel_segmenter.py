@@ -18,7 +18,8 @@ from ClaireDSALib.models.errors import BundleError
 from ClaireDSALib.models.known_bundle import load_known
 from ClaireDSALib.models.onnx_session import open_session
 from ClaireDSALib.models.vessel_cleaning import Cleaning
-from ClaireDSALib.models.vessel_input import COURSE, MAX_WORK_PX, MIN_WORK_PX, prepare_vessels, strongest_opacity
+from ClaireDSALib.models.vessel_input import COURSE, prepare_vessels, strongest_opacity
+from ClaireDSALib.models.vessel_look import Look, looks_of
 from ClaireDSALib.models.vessel_sequence import (
     course_of_run,
     early_and_late_of_run,
@@ -81,7 +82,7 @@ class VesselSegmenter:
     Raises
     ------
     BundleError
-        When the section is missing or names channels or inputs that this program does not know.
+        When the section is missing or names channels, inputs or looks that this program does not know.
     """
 
     engine = "onnxruntime"
@@ -102,10 +103,8 @@ class VesselSegmenter:
         self.thresholds = (first, second, third)
         self.cleaning = Cleaning.from_dict(section.get("cleaning", {}))
         self._calibration = np.asarray(section.get("calibration", [[1.0, 0.0]] * 3), np.float32)
-        self._scales = tuple(float(s) for s in section.get("scales", (1.0,)))
-        least, most = section.get("work_px", (MIN_WORK_PX, MAX_WORK_PX))
-        self.work_px = (int(least), int(most))
-        """Range into which the longer side of a picture is brought before the network sees it."""
+        self.looks = looks_of(section, found.name)
+        """How the network is shown a picture; the mean of its answers counts."""
         self._session = open_session(folder / str(section["onnx"]))
         apart = section.get("artery_vein")
         self.artery_vein = ArteryVeinReader(folder, apart) if apart else None
@@ -144,8 +143,10 @@ class VesselSegmenter:
         ImageRefusedError
             For a picture that cannot be segmented.
         """
-        shown = [self._logits(opacity, valid_region, times, scale) for scale in self._scales]
-        maps = self._calibrated(shown[0] if len(shown) == 1 else np.mean(shown, axis=0))
+        maps = self._logits(opacity, valid_region, times, self.looks[0])
+        for look in self.looks[1:]:
+            maps += self._logits(opacity, valid_region, times, look)
+        maps = self._calibrated(np.divide(maps, len(self.looks), out=maps))
         thresholds = self.thresholds
         if self.artery_vein is not None and samples is not None:
             told = self.artery_vein.read(samples, strongest_opacity(opacity), maps.shape[1:])
@@ -205,18 +206,18 @@ class VesselSegmenter:
         opacity: npt.NDArray[Any],
         valid_region: npt.NDArray[np.bool_] | None,
         times: npt.NDArray[np.floating] | None,
-        scale: float,
+        look: Look,
     ) -> npt.NDArray[np.float32]:
-        """(3, H, W) logits, the picture shown to the network at ``scale`` times its working size."""
-        least, most = self.work_px
+        """(3, H, W) logits of the run, the picture shown to the network in this way."""
         prepared = prepare_vessels(
             opacity,
             times=times,
             n_channels=len(self.inputs),
             valid_region=valid_region,
-            work_px=(round(scale * least), round(scale * most)),
+            work_px=look.work_px,
         )
-        return prepared.to_run(self._session.run(None, {"image": prepared.image})[0][0])
+        logits = self._session.run(None, {"image": look.turned(prepared.image)})[0][0]
+        return prepared.to_run(look.turned(logits))
 
 
 def load_segmenter(bundle: str | Path, device: str = "auto", *, confirmed: bool = False) -> Any:

@@ -23,7 +23,7 @@ from ClaireDSALib.models.networks.vessel_cascade import VesselCascade
 from ClaireDSALib.models.networks.vessel_net import VesselNet
 from ClaireDSALib.models.onnx_export import export_traced
 from ClaireDSALib.models.onnx_shared import share_weights
-from ClaireDSALib.models.vessel_input import MAX_WORK_PX, MIN_WORK_PX
+from ClaireDSALib.models.vessel_look import LOOKS, Look
 from ClaireDSALib.models.vessel_segmenter import CHANNELS, INPUTS
 from ClaireDSALib.models.weights import save_weights
 
@@ -58,6 +58,7 @@ def write_vessel_bundle(
     export_vessels(network, folder / ONNX_FILE)
     share_weights(folder / ONNX_FILE, folder / WEIGHTS_FILE)
     inputs = next(names for names in INPUTS if len(names) == network.in_channels)
+    looks = LOOKS if isinstance(network, VesselNet) else (Look(),)
     section = {
         "task": "vessels",
         "channels": list(CHANNELS),
@@ -65,8 +66,7 @@ def write_vessel_bundle(
         "thresholds": [0.5, 0.5, 0.5],
         "calibration": [[1.0, 0.0]] * 3,
         "cleaning": {},
-        "scales": [1.0],
-        "work_px": [MIN_WORK_PX, MAX_WORK_PX],
+        "looks": [look.to_dict() for look in looks],
         "onnx": ONNX_FILE,
         "weights": WEIGHTS_FILE,
         "network": _network(network),
@@ -83,7 +83,7 @@ def write_vessel_bundle(
 
 
 def set_choices(folder: Path, **choices: Any) -> None:
-    """Set entries of the ``vessels`` section (``thresholds``, ``calibration``, ``cleaning``, ``scales``,
+    """Set entries of the ``vessels`` section (``thresholds``, ``calibration``, ``cleaning``, ``looks``,
     ``artery_vein``).
 
     Raises

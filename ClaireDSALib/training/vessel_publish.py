@@ -10,6 +10,7 @@ from typing import Any
 from ClaireDSALib.models.bundle import read_metadata
 from ClaireDSALib.models.catalogue import CatalogueEntry, Figure
 from ClaireDSALib.models.store import entry_of_folder
+from ClaireDSALib.models.vessel_look import looks_of
 from ClaireDSALib.training.metrics import Estimate
 from ClaireDSALib.training.shelf import LICENCE, put_on_shelf, rounded_figure, write_card_and_entry
 from ClaireDSALib.training.vessel_compare import FRAMES_KNOWN, SEQUENCE
@@ -117,8 +118,7 @@ def _card(
 
 Peak opacity of a run over time (subtracted, contrast positive), relative to its 99.5th percentile; beside it, where
 the frames are known, the peak of the early part of the passage (up to 2 s after contrast arrives) and of the late part
-(from 5 s on){_noise(section)}. Without frames these are 0. The longer side is brought into the range
-{section["work_px"][0]} to {section["work_px"][1]} px.{_over_time(section)}
+(from 5 s on){_noise(section)}. Without frames these are 0. {_looks(section)}{_over_time(section)}
 
 Output: probability of vessel, artery and vein for every pixel of the run; arteries and veins may overlap. Probabilities
 are calibrated, and thresholds ({vessel}, {artery}, {vein}) and cleaning (pieces below {cleaning["smallest_fraction"]:g}
@@ -154,6 +154,19 @@ def _noise(section: Mapping[str, Any]) -> str:
         return ""
     return """, the opacity of the mean frame, and the opacity from which a vessel can be told
 from noise (two standard deviations of one frame's noise, at least 0.04; `ClaireDSALib/dsa/frame_noise.py`)"""
+
+
+def _looks(section: Mapping[str, Any]) -> str:
+    """Words on how the network is shown a picture."""
+    looks = [
+        f"with its longer side brought into the range {look.least_px} to {look.most_px} px"
+        + (" and mirrored" if look.mirrored else "")
+        for look in looks_of(section, "dsa_vessels")
+    ]
+    if len(looks) == 1:
+        return f"The network is shown the picture {looks[0]}."
+    listed = ",\nand ".join(looks)
+    return f"The network is shown the picture {len(looks)} times: {listed};\nthe mean of its logits counts."
 
 
 def _over_time(section: Mapping[str, Any]) -> str:

@@ -148,3 +148,19 @@ def test_what_is_published_has_true_hashes_its_figures_and_a_card(section, task,
     card = (shelf / entry.name / "docs" / "README.md").read_text()
     for words in ("the measuring command", "the training command", "Its limits.", "simulated", "not a medical device"):
         assert words in card
+
+
+def test_the_card_says_at_which_sizes_and_how_often_the_network_is_shown_a_picture(tmp_path, a_licence):
+    _vessels(_bundle(tmp_path / "once"), tmp_path / "shelf", a_licence)
+    card = (tmp_path / "shelf" / "once" / "docs" / "README.md").read_text()
+    assert "shown the picture with its longer side brought into the range 256 to 512 px." in card
+
+    twice = _bundle(tmp_path / "twice")
+    path = twice / "configs" / "metadata.json"
+    metadata = json.loads(path.read_text())
+    metadata["vessels"]["looks"] = [{}, {"least_px": 640, "mirrored": True}]
+    path.write_text(json.dumps(metadata))
+    _vessels(twice, tmp_path / "shelf", a_licence)
+    card = (tmp_path / "shelf" / "twice" / "docs" / "README.md").read_text()
+    for words in ("shown the picture 2 times", "512 to 768 px", "640 to 768 px and mirrored", "mean of its logits"):
+        assert words in card

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from ClaireDSALib.models.errors import BundleError, ImageRefusedError  # noqa: E
 from ClaireDSALib.models.networks.vessel_net import VesselNet  # noqa: E402
 from ClaireDSALib.models.vessel_cleaning import Cleaning  # noqa: E402
 from ClaireDSALib.models.vessel_input import prepare_vessels  # noqa: E402
+from ClaireDSALib.models.vessel_look import Look  # noqa: E402
 from ClaireDSALib.models.vessel_segmenter import CHANNELS, VesselProbabilities, VesselSegmenter  # noqa: E402
 from ClaireDSALib.training.vessel_bundle import set_choices, write_vessel_bundle  # noqa: E402
 from ClaireDSALib.training.vessel_choices import choose_mask  # noqa: E402
@@ -40,6 +42,13 @@ def the_bundle(a_network, tmp_path_factory):
     return folder
 
 
+def _with_looks(bundle, folder, looks):
+    """A copy of a bundle that shows pictures in these ways; entries of a look that are missing have their default."""
+    shutil.copytree(bundle, folder)
+    set_choices(folder, looks=looks)
+    return folder
+
+
 @pytest.mark.parametrize("shape", [(96, 80), (512, 512), (300, 700)])
 def test_maps_come_back_in_the_shape_of_the_run(the_bundle, shape):
     opacity = np.random.default_rng(0).random(shape).astype(np.float32)
@@ -50,13 +59,47 @@ def test_maps_come_back_in_the_shape_of_the_run(the_bundle, shape):
     np.testing.assert_array_equal(found.mask("vein"), found.mask("vessel") & (found.maps[2] >= 0.3))
 
 
-def test_the_bundle_gives_what_the_network_gives(the_bundle, a_network):
+def test_the_bundle_gives_what_the_network_gives(the_bundle, a_network, tmp_path):
     rng = np.random.default_rng(1)
     opacity, times = rng.random((512, 512)).astype(np.float32), rng.random((2, 512, 512)).astype(np.float32)
     prepared = prepare_vessels(opacity, times=times, n_channels=3).image
     with torch.no_grad():
         expected = a_network(torch.from_numpy(prepared))[0].sigmoid().numpy()
-    np.testing.assert_allclose(VesselSegmenter(the_bundle).segment(opacity, times=times).maps, expected, atol=1e-4)
+    once = _with_looks(the_bundle, tmp_path / "once", [{}])
+    np.testing.assert_allclose(VesselSegmenter(once).segment(opacity, times=times).maps, expected, atol=1e-4)
+
+
+def test_several_looks_give_the_mean_of_their_logits(the_bundle, a_network, tmp_path):
+    opacity = np.random.default_rng(1).random((512, 640)).astype(np.float32)
+    looks = [{}, {"least_px": 768}, {"mirrored": True}]
+    with torch.no_grad():
+        own = torch.from_numpy(prepare_vessels(opacity, n_channels=3).image)
+        large = prepare_vessels(opacity, n_channels=3, work_px=(768, 768))
+        shown = [
+            a_network(own)[0].numpy(),
+            large.to_run(a_network(torch.from_numpy(large.image))[0].numpy()),
+            a_network(own.flip(3)).flip(3)[0].numpy(),
+        ]
+    expected = 1 / (1 + np.exp(-np.mean(shown, axis=0)))
+    assert np.ptp(shown, axis=0).max() > 0.01  # a hundred times what the maps may differ by
+    segmenter = VesselSegmenter(_with_looks(the_bundle, tmp_path / "thrice", looks))
+    np.testing.assert_allclose(segmenter.segment(opacity).maps, expected, atol=1e-4)
+
+
+def test_left_and_right_count_the_same_when_a_picture_is_also_shown_mirrored(the_bundle, tmp_path):
+    opacity = np.random.default_rng(2).random((512, 512)).astype(np.float32)
+    segmenter = VesselSegmenter(_with_looks(the_bundle, tmp_path / "twice", [{}, {"mirrored": True}]))
+    mirrored = segmenter.segment(opacity[:, ::-1]).maps[..., ::-1]
+    np.testing.assert_allclose(segmenter.segment(opacity).maps, mirrored, atol=1e-5)
+
+
+def test_a_bundle_that_says_nothing_of_looks_shows_the_picture_once_at_its_size(the_bundle, tmp_path):
+    older = _with_looks(the_bundle, tmp_path / "older", [])
+    path = older / "configs" / "metadata.json"
+    metadata = json.loads(path.read_text())
+    metadata["vessels"] = {k: v for k, v in metadata["vessels"].items() if k != "looks"} | {"work_px": [256, 384]}
+    path.write_text(json.dumps(metadata))
+    assert VesselSegmenter(older).looks == (Look(256, 384),)
 
 
 def test_early_and_late_parts_are_taken_from_the_frames(the_bundle):
@@ -110,6 +153,10 @@ def test_what_cannot_be_segmented_is_refused_in_one_sentence(picture, sentence):
         (None, "no vessel bundle"),
         ({"channels": ["vein"]}, "gives channels"),
         ({"inputs": ["mean"]}, "takes"),
+        ({"looks": [{"least_px": 640, "most_px": 512}]}, "does not know: .* range 640 to 512 px"),
+        ({"looks": [{"upside_down": True}]}, "does not know"),
+        ({"looks": []}, "no picture at all"),
+        ({"work_px": [768, 512]}, "range 768 to 512 px"),
     ],
 )
 def test_a_bundle_of_another_kind_is_refused(tmp_path, section, sentence):
