@@ -1,4 +1,4 @@
-"""How a picture is shown to the vessel network: at which size, and whether mirrored."""
+"""How a picture is shown to the vessel network: at which size, mirrored or upside down."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Look:
     ----------
     least_px, most_px : int
         Range into which the longer side is brought.
-    mirrored : bool
-        Left and right exchanged.
+    mirrored, upside_down : bool
+        Left and right, top and bottom exchanged.
 
     Raises
     ------
@@ -33,6 +33,7 @@ class Look:
     least_px: int = MIN_WORK_PX
     most_px: int = MAX_WORK_PX
     mirrored: bool = False
+    upside_down: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.least_px <= self.most_px:
@@ -47,8 +48,9 @@ class Look:
         return asdict(self)
 
     def turned(self, maps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Maps ``(..., H, W)`` as this look shows them, and back: mirrored or as they are."""
-        return np.ascontiguousarray(maps[..., ::-1]) if self.mirrored else maps
+        """Maps ``(..., H, W)`` as this look shows them, and back."""
+        rows, columns = (slice(None, None, -1 if turn else 1) for turn in (self.upside_down, self.mirrored))
+        return np.ascontiguousarray(maps[..., rows, columns])
 
 
 LOOKS = (Look(), Look(least_px=640, mirrored=True))

@@ -160,12 +160,13 @@ def _looks(section: Mapping[str, Any]) -> str:
     """Words on how the network is shown a picture."""
     looks = [
         f"with its longer side brought into the range {look.least_px} to {look.most_px} px"
-        + (" and mirrored" if look.mirrored else "")
+        + (", mirrored" if look.mirrored else "")
+        + (", upside down" if look.upside_down else "")
         for look in looks_of(section, "dsa_vessels")
     ]
     if len(looks) == 1:
         return f"The network is shown the picture {looks[0]}."
-    listed = ",\nand ".join(looks)
+    listed = ";\n".join(looks)
     return f"The network is shown the picture {len(looks)} times: {listed};\nthe mean of its logits counts."
 
 

@@ -162,5 +162,5 @@ def test_the_card_says_at_which_sizes_and_how_often_the_network_is_shown_a_pictu
     path.write_text(json.dumps(metadata))
     _vessels(twice, tmp_path / "shelf", a_licence)
     card = (tmp_path / "shelf" / "twice" / "docs" / "README.md").read_text()
-    for words in ("shown the picture 2 times", "512 to 768 px", "640 to 768 px and mirrored", "mean of its logits"):
+    for words in ("shown the picture 2 times", "512 to 768 px", "640 to 768 px, mirrored", "mean of its logits"):
         assert words in card

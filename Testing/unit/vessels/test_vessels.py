@@ -71,7 +71,7 @@ def test_the_bundle_gives_what_the_network_gives(the_bundle, a_network, tmp_path
 
 def test_several_looks_give_the_mean_of_their_logits(the_bundle, a_network, tmp_path):
     opacity = np.random.default_rng(1).random((512, 640)).astype(np.float32)
-    looks = [{}, {"least_px": 768}, {"mirrored": True}]
+    looks = [{}, {"least_px": 768}, {"mirrored": True}, {"upside_down": True}]
     with torch.no_grad():
         own = torch.from_numpy(prepare_vessels(opacity, n_channels=3).image)
         large = prepare_vessels(opacity, n_channels=3, work_px=(768, 768))
@@ -79,10 +79,11 @@ def test_several_looks_give_the_mean_of_their_logits(the_bundle, a_network, tmp_
             a_network(own)[0].numpy(),
             large.to_run(a_network(torch.from_numpy(large.image))[0].numpy()),
             a_network(own.flip(3)).flip(3)[0].numpy(),
+            a_network(own.flip(2)).flip(2)[0].numpy(),
         ]
     expected = 1 / (1 + np.exp(-np.mean(shown, axis=0)))
     assert np.ptp(shown, axis=0).max() > 0.01  # a hundred times what the maps may differ by
-    segmenter = VesselSegmenter(_with_looks(the_bundle, tmp_path / "thrice", looks))
+    segmenter = VesselSegmenter(_with_looks(the_bundle, tmp_path / "often", looks))
     np.testing.assert_allclose(segmenter.segment(opacity).maps, expected, atol=1e-4)
 
 
@@ -154,7 +155,7 @@ def test_what_cannot_be_segmented_is_refused_in_one_sentence(picture, sentence):
         ({"channels": ["vein"]}, "gives channels"),
         ({"inputs": ["mean"]}, "takes"),
         ({"looks": [{"least_px": 640, "most_px": 512}]}, "does not know: .* range 640 to 512 px"),
-        ({"looks": [{"upside_down": True}]}, "does not know"),
+        ({"looks": [{"turned": 90}]}, "does not know"),
         ({"looks": []}, "no picture at all"),
         ({"work_px": [768, 512]}, "range 768 to 512 px"),
     ],
