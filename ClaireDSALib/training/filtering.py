@@ -187,8 +187,8 @@ def _outcome(
         kept=suitability.suitable,
         score=round(score_of(suitability), 6),
         reasons=excluding(suitability),
-        dice=area if area is None else round(area, 4),
-        cldice=lines if lines is None else round(lines, 4),
+        dice=area,  # not rounded: whoever applies the criterion to them must get the same answer
+        cldice=lines,
         facts=facts,
     )
 

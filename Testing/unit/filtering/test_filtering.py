@@ -11,7 +11,7 @@ pytest.importorskip("matplotlib", reason="the pictures of the page need matplotl
 
 from ClaireDSALib.models.errors import ImageRefusedError
 from ClaireDSALib.pipeline.report import Acquisition, CaseReport, Reason, RunReport, Suitability
-from ClaireDSALib.training.filtering import Filter, RunOutcome, judge_simulated, succeeded
+from ClaireDSALib.training.filtering import SUCCESS_CLDICE, Filter, RunOutcome, judge_simulated, succeeded
 from ClaireDSALib.training.filtering_page import (
     CRITERION_SIMULATED,
     FilteringReport,
@@ -91,6 +91,17 @@ def test_the_verdict_comes_from_the_predicted_labels_not_from_the_truth(a_mixed_
     assert [o.reasons for o in excluded] == [("contrast_fluid",)] * 2
     assert [o.dice for o in kept] == [o.dice for o in excluded]
     assert used["vessels"] == "classical"
+
+
+def test_the_scores_that_are_kept_give_the_same_answer_at_the_criterion(a_mixed_set, monkeypatch):
+    monkeypatch.setattr("ClaireDSALib.training.filtering.centerline_dice", lambda _found, _truth: SUCCESS_CLDICE - 1e-6)
+    monkeypatch.setattr("ClaireDSALib.training.filtering.dice", lambda _found, _truth: 0.9)
+    found, _ = judge_simulated(a_mixed_set, Filter("fake"), models=_Models([True, True]))
+    scored = [one for one in found if one.dice is not None]
+    assert scored
+    for one in scored:
+        assert not one.success
+        assert one.cldice < SUCCESS_CLDICE
 
 
 def test_a_poor_grade_excludes_a_run_that_can_be_subtracted(a_mixed_set):
