@@ -65,10 +65,11 @@ def looks_of(section: Mapping[str, Any], name: str) -> tuple[Look, ...]:
     BundleError
         When an entry is no look, or there is none.
     """
-    least, most = section.get("work_px", (MIN_WORK_PX, MAX_WORK_PX))
-    written = section.get("looks", [{"least_px": least, "most_px": most}])
     try:
-        found = tuple(Look(**one) for one in written)
+        if "looks" in section:
+            found = tuple(Look(**one) for one in section["looks"])
+        else:
+            found = (Look(*section.get("work_px", (MIN_WORK_PX, MAX_WORK_PX))),)
     except (TypeError, ValueError) as error:
         msg = f"bundle {name!r} shows its network pictures in a way that this program does not know: {error}"
         raise BundleError(msg) from error

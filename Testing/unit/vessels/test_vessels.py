@@ -158,6 +158,7 @@ def test_what_cannot_be_segmented_is_refused_in_one_sentence(picture, sentence):
         ({"looks": [{"turned": 90}]}, "does not know"),
         ({"looks": []}, "no picture at all"),
         ({"work_px": [768, 512]}, "range 768 to 512 px"),
+        ({"work_px": 512}, "does not know"),
     ],
 )
 def test_a_bundle_of_another_kind_is_refused(tmp_path, section, sentence):
