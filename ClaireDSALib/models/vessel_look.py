@@ -44,6 +44,10 @@ class Look:
     def work_px(self) -> tuple[int, int]:
         return self.least_px, self.most_px
 
+    def longer_side(self, shape: tuple[int, ...]) -> int:
+        """Longer side, px, at which a picture of this shape is shown; looks of one side show it at one size."""
+        return min(max(self.least_px, *shape), self.most_px)
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 

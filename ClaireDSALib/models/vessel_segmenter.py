@@ -143,10 +143,7 @@ class VesselSegmenter:
         ImageRefusedError
             For a picture that cannot be segmented.
         """
-        maps = self._logits(opacity, valid_region, times, self.looks[0])
-        for look in self.looks[1:]:
-            maps += self._logits(opacity, valid_region, times, look)
-        maps = self._calibrated(np.divide(maps, len(self.looks), out=maps))
+        maps = self._calibrated(self._logits(opacity, valid_region, times))
         thresholds = self.thresholds
         if self.artery_vein is not None and samples is not None:
             told = self.artery_vein.read(samples, strongest_opacity(opacity), maps.shape[1:])
@@ -206,18 +203,29 @@ class VesselSegmenter:
         opacity: npt.NDArray[Any],
         valid_region: npt.NDArray[np.bool_] | None,
         times: npt.NDArray[np.floating] | None,
-        look: Look,
     ) -> npt.NDArray[np.float32]:
-        """(3, H, W) logits of the run, the picture shown to the network in this way."""
-        prepared = prepare_vessels(
-            opacity,
-            times=times,
-            n_channels=len(self.inputs),
-            valid_region=valid_region,
-            work_px=look.work_px,
-        )
-        logits = self._session.run(None, {"image": look.turned(prepared.image)})[0][0]
-        return prepared.to_run(look.turned(logits))
+        """(3, H, W) mean of the logits of all looks; those of one size are prepared and brought back together."""
+        sizes: dict[int, list[Look]] = {}
+        for look in self.looks:
+            sizes.setdefault(look.longer_side(opacity.shape), []).append(look)
+        total: npt.NDArray[np.float32] | None = None
+        for looks in sizes.values():
+            prepared = prepare_vessels(
+                opacity,
+                times=times,
+                n_channels=len(self.inputs),
+                valid_region=valid_region,
+                work_px=looks[0].work_px,
+            )
+            shown = [look.turned(self._answer(look.turned(prepared.image))) for look in looks]
+            maps = prepared.to_run(shown[0] if len(shown) == 1 else np.sum(shown, axis=0))
+            total = maps if total is None else np.add(total, maps, out=total)
+        assert total is not None  # a bundle has a look
+        return np.divide(total, len(self.looks), out=total)
+
+    def _answer(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """(3, h, w) logits of a prepared picture ``(1, C, h, w)``."""
+        return self._session.run(None, {"image": image})[0][0]
 
 
 def load_segmenter(bundle: str | Path, device: str = "auto", *, confirmed: bool = False) -> Any:
